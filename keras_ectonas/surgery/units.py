@@ -1,0 +1,187 @@
+"""Changing the width of a layer: more or fewer units of a dense layer, filters of a convolution.
+
+The rules as published: widening by copies whose outgoing weights are shared out (Chen et al. 2016, equations
+4 and 5 of the paper); removing units by singular value decomposition (equation 6); removing channels by the
+smallest scaling factors of the batch normalization behind them (Liu et al. 2020, section 3.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..errors import SurgeryError
+from ..network import Array, Layer, Network
+from ..rules import Producer, producer_rule, rule_for
+from ..rules.activations import evaluate
+from .walk import Path, consumer_path, rewired
+
+__all__ = [
+    "channel_importance",
+    "narrow_by_importance",
+    "narrow_by_svd",
+    "required_path",
+    "required_producer",
+    "select_outputs",
+    "widen_by_copies",
+]
+
+
+def required_producer(network: Network, index: int) -> Producer:
+    """The rule of layer `index`, which must be a dense layer or convolution."""
+    rule = producer_rule(network.layers[index])
+    if rule is None:
+        layer = network.layers[index]
+        raise SurgeryError(f"layer {index} {layer.name!r} ({layer.kind}) has no units or filters to change")
+    return rule
+
+
+def required_path(network: Network, index: int) -> Path:
+    """The path from layer `index` to its consumer."""
+    path = consumer_path(network, index)
+    if path is None:
+        layer = network.layers[index]
+        raise SurgeryError(f"the outputs of layer {index} {layer.name!r} ({layer.kind}) cannot be followed")
+    return path
+
+
+def select_outputs(network: Network, path: Path, index: Array, matrix: Array | None = None) -> Network:
+    """Keep, drop or repeat the producer's outputs `index`.
+
+    Parameters
+    ----------
+    network : Network
+    path : Path
+    index : ndarray of int, shape (new outputs,)
+        The old output that each new one is a copy of.
+    matrix : ndarray of shape (new outputs, old outputs), optional
+        How the old outputs are made of the new ones; by default the copies' own 0-1 matrix.
+    """
+    rule = required_producer(network, path.producer)
+    producer = network.layers[path.producer]
+    if matrix is None:
+        matrix = np.zeros((len(index), rule.n_outputs(producer)))
+        matrix[np.arange(len(index)), index] = 1.0
+    return rewired(network, path, matrix).with_layer(path.producer, rule.take(producer, index))
+
+
+def widen_by_copies(
+    network: Network, index: int, n_added: int, rng: np.random.Generator, equal_shares: bool = True
+) -> Network:
+    """Add `n_added` outputs to layer `index` as copies of present ones, without changing the function.
+
+    Each outgoing weight is shared out over the copies of its unit, which is exact under any activation that
+    acts on each unit by itself, batch normalization included.
+
+    Parameters
+    ----------
+    equal_shares : bool
+        True shares equally, equation (5). Copies with equal shares receive equal gradients for ever, so
+        only unequal ones ever learn to differ.
+    """
+    path = required_path(network, index)
+    n_old = required_producer(network, index).n_outputs(network.layers[index])
+    source = np.concatenate([np.arange(n_old), rng.integers(0, n_old, n_added)])
+    weights = np.ones(len(source)) if equal_shares else rng.uniform(0.2, 0.8, len(source))
+    totals = np.bincount(source, weights, minlength=n_old)
+    matrix = np.zeros((len(source), n_old))
+    matrix[np.arange(len(source)), source] = weights / totals[source]
+    return select_outputs(network, path, source, matrix)
+
+
+def narrow_by_svd(network: Network, index: int, n_removed: int) -> Network:
+    """Remove units of a dense layer by truncating the singular value decomposition of its kernel.
+
+    With kernel ``W = U S V'`` the layer keeps the leading columns of ``U S = W V``, and its consumer is
+    multiplied from the left by the leading rows of ``V'``. The activation is ignored, as published.
+
+    Raises
+    ------
+    SurgeryError
+        If layers with weights of their own for each unit lie between: they cannot follow a mixture.
+    """
+    path = required_path(network, index)
+    if path.channelwise(network):
+        raise SurgeryError(f"layer {index} is followed by a layer with weights for each unit: no mixture of units")
+    rule = required_producer(network, index)
+    producer = network.layers[index]
+    n_kept = rule.n_outputs(producer) - n_removed
+    kernel = producer.value("kernel").astype(np.float64)
+    _, _, v_transposed = np.linalg.svd(kernel.reshape(-1, kernel.shape[-1]), full_matrices=True)
+    leading = v_transposed[:n_kept]
+    return rewired(network, path, leading).with_layer(index, rule.mix_outputs(producer, leading.T))
+
+
+def channel_importance(network: Network, path: Path) -> Array:
+    """How much each output of a producer counts: the size of the scaling factor behind it.
+
+    Without a batch normalization behind it, the length of its kernel times that of its outgoing weights.
+    """
+    for index, repeats in path.channelwise(network):
+        layer = network.layers[index]
+        if layer.has("gamma"):
+            gamma = np.abs(layer.value("gamma")).astype(np.float64)
+            importance: Array = gamma.reshape(repeats, -1).mean(axis=0)
+            return importance
+    kernel = network.layers[path.producer].value("kernel").astype(np.float64)
+    incoming = np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]), axis=0)
+    outgoing = network.layers[path.consumer].value("kernel").astype(np.float64)
+    by_feature = np.moveaxis(outgoing, -2, 0).reshape(path.repeats, len(incoming), -1)
+    product: Array = incoming * np.sqrt((by_feature**2).sum(axis=(0, 2)))
+    return product
+
+
+def narrow_by_importance(network: Network, index: int, n_removed: int) -> Network:
+    """Remove the outputs of layer `index` that count least, handing their constant part to the consumer.
+
+    A channel whose scaling factor is near zero carries its batch normalization's offset alone; what the
+    activation makes of it is added to the following bias.
+    """
+    path = required_path(network, index)
+    order = np.argsort(channel_importance(network, path), kind="stable")
+    kept = np.sort(order[n_removed:])
+    removed = order[:n_removed]
+    constants = constant_part(network, path)
+    if constants is not None:
+        network = absorb_constants(network, path, removed, constants)
+    return select_outputs(network, path, kept)
+
+
+def constant_part(network: Network, path: Path) -> Array | None:
+    """What each feature would be at the consumer if its scaling factor were zero.
+
+    None without a batch normalization, or with an activation behind it that has no formula here.
+    """
+    value: Array | None = None
+    for index, repeats in path.between:
+        layer = network.layers[index]
+        if layer.kind == "BatchNormalization":
+            if repeats > 1 or not layer.has("beta"):
+                return None
+            value = layer.value("beta").astype(np.float64)
+        elif value is not None and not _is_linear_pass(layer):
+            value = evaluate(layer, value)
+            if value is None:
+                return None
+    return value
+
+
+def _is_linear_pass(layer: Layer) -> bool:
+    return "activation" not in layer.config and layer.kind not in ("ReLU", "LeakyReLU", "ELU", "PReLU")
+
+
+def absorb_constants(network: Network, path: Path, features: Array, constants: Array) -> Network:
+    """Add what constant `features` send to the consumer to its bias."""
+    rule = required_producer(network, path.consumer)
+    consumer = network.layers[path.consumer]
+    kernel = consumer.value("kernel").astype(np.float64)
+    per_feature = np.moveaxis(kernel, -2, 0).reshape(path.repeats, len(constants), -1, kernel.shape[-1])
+    sent = per_feature.sum(axis=(0, 2))
+    shift = constants[features] @ sent[features]
+    return network.with_layer(path.consumer, rule.add_to_bias(consumer, shift))
+
+
+def drop_memory(layer: Layer) -> Layer:
+    """The layer as if its optimizer had just begun."""
+    return replace(layer, weights=tuple(weight.with_value(weight.value) for weight in layer.weights))
