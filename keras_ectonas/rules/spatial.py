@@ -63,9 +63,7 @@ class ConvRule(Producer):
         dilations = per_axis(layer.config.get("dilation_rate", 1), axes)
         lengths = [
             _strided(layer, length, dilation * (window - 1) + 1, stride)
-            for length, window, stride, dilation in zip(
-                input_shape[:-1], windows, strides, dilations, strict=True
-            )
+            for length, window, stride, dilation in zip(input_shape[:-1], windows, strides, dilations, strict=True)
         ]
         return (*lengths, self.n_outputs(layer))
 

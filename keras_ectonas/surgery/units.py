@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import SurgeryError
 from ..network import Array, Layer, Network
-from ..rules import Producer, producer_rule, rule_for
+from ..rules import Producer, producer_rule
 from ..rules.activations import evaluate
 from .walk import Path, consumer_path, rewired
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import SurgeryError
-from ..network import Array, Network, Shape
+from ..network import Array, Layer, Network, Shape
 from ..rules import Role, producer_rule, role_of, rule_for
 from ..rules.activations import activation_name, is_nonnegative, keeps_sign
 
-__all__ = ["Path", "consumer_path", "is_nonnegative_at", "rewired", "shapes_of"]
+__all__ = ["Path", "consumer_path", "is_linear", "is_nonnegative_at", "rewired", "shapes_of"]
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,7 @@ class Path:
     def channelwise(self, network: Network) -> tuple[tuple[int, int], ...]:
         """The layers between that hold weights of their own for each feature."""
         return tuple(
-            (index, repeats)
-            for index, repeats in self.between
-            if role_of(network.layers[index]) is Role.CHANNELWISE
+            (index, repeats) for index, repeats in self.between if role_of(network.layers[index]) is Role.CHANNELWISE
         )
 
 
@@ -119,6 +117,13 @@ def is_nonnegative_at(network: Network, index: int) -> bool:
         if role is Role.PRODUCER or not keeps_sign(name) or layer.kind in _SIGN_MIXING:
             return False
     return network.nonnegative_input
+
+
+def is_linear(layer: Layer) -> bool:
+    """Whether a layer between producer and consumer is linear, without an offset, when not in training."""
+    if role_of(layer) not in (Role.PASS_THROUGH, Role.REINDEX):
+        return False
+    return activation_name(layer) == "linear" and "MaxPooling" not in layer.kind
 
 
 _SIGN_MIXING = frozenset({"GaussianNoise", "AlphaDropout"})

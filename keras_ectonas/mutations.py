@@ -1,0 +1,317 @@
+"""The nine mutations of section 3.2: where each is possible, what it makes, and how to say it in words.
+
+A mutation proposes sites and carries a change out with the surgery it is given; it trains nothing and
+decides nothing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal, final
+
+import numpy as np
+
+from .errors import SurgeryError
+from .network import Layer, Network
+from .rules import Role, producer_rule, role_of
+from .settings import SearchSettings
+from .surgery import Operated, Surgery
+from .surgery.cells import cell_at, insertion_axes
+from .surgery.depth import insertion_keeps_width
+from .surgery.walk import consumer_path, shapes_of
+
+__all__ = ["MUTATIONS", "Mutation", "Site", "mutation_named"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a mutation acts, and how strongly.
+
+    Parameters
+    ----------
+    layer : int
+        Position in ``network.layers``; for insertions, of the layer that will stand behind.
+    amount : int
+        Units or channels.
+    axes : int
+        Spatial axes of a new cell.
+    pooling : {"average", "max"} or None
+        Of a new cell.
+    """
+
+    layer: int
+    amount: int = 0
+    axes: int = 0
+    pooling: Literal["average", "max"] | None = None
+
+
+class Mutation(ABC):
+    """One kind of change to an architecture."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def sites(self, network: Network, settings: SearchSettings) -> tuple[Site, ...]:
+        """Every way in which the mutation may act on `network`; variants at one place share its `layer`."""
+
+    @abstractmethod
+    def apply(self, network: Network, site: Site, surgery: Surgery, rng: np.random.Generator) -> Operated:
+        """The mutated network.
+
+        Raises
+        ------
+        SurgeryError
+            If the change is not possible after all.
+        """
+
+    @abstractmethod
+    def describe(self, network: Network, site: Site) -> str:
+        """The change in plain words; `network` is the parent."""
+
+    def is_exact(self, network: Network, site: Site) -> bool:
+        """Whether the mutated network computes the same function, in inference, up to rounding."""
+        return False
+
+
+@final
+class Identity(Mutation):
+    """The parent itself goes on."""
+
+    name = "identity"
+
+    def sites(self, network: Network, settings: SearchSettings) -> tuple[Site, ...]:
+        return (Site(0),)
+
+    def apply(self, network: Network, site: Site, surgery: Surgery, rng: np.random.Generator) -> Operated:
+        return Operated(network)
+
+    def describe(self, network: Network, site: Site) -> str:
+        return "no change"
+
+    def is_exact(self, network: Network, site: Site) -> bool:
+        return True
+
+
+@final
+class AddDense(Mutation):
+    """A new dense layer before a dense layer."""
+
+    name = "add_dense"
+
+    def sites(self, network: Network, settings: SearchSettings) -> tuple[Site, ...]:
+        return tuple(Site(index) for index, layer in enumerate(network.layers) if _is_dense(layer))
+
+    def apply(self, network: Network, site: Site, surgery: Surgery, rng: np.random.Generator) -> Operated:
+        return surgery.add_dense(network, site.layer)
+
+    def describe(self, network: Network, site: Site) -> str:
+        layer = network.layers[site.layer]
+        inputs, outputs = layer.value("kernel").shape
+        n_units = inputs if insertion_keeps_width(network, site.layer) else 2 * outputs
+        return f"+ a dense layer of {n_units} units before {layer.name}"
+
+    def is_exact(self, network: Network, site: Site) -> bool:
+        return True
+
+
+@final
+class RemoveDense(Mutation):
+    """A hidden dense layer goes."""
+
+    name = "remove_dense"
+
+    def sites(self, network: Network, settings: SearchSettings) -> tuple[Site, ...]:
+        return tuple(Site(index) for index in _hidden(network, _is_dense))
+
+    def apply(self, network: Network, site: Site, surgery: Surgery, rng: np.random.Generator) -> Operated:
+        return surgery.remove_dense(network, site.layer)
+
+    def describe(self, network: Network, site: Site) -> str:
+        layer = network.layers[site.layer]
+        return f"- the dense layer {layer.name} of {_width(layer)} units"
+
+
+@final
+class AddUnits(Mutation):
+    """More units in a hidden dense layer."""
+
+    name = "add_units"
+
+    def sites(self, network: Network, settings: SearchSettings) -> tuple[Site, ...]:
+        return tuple(Site(index, _unit_step(network.layers[index], settings)) for index in _hidden(network, _is_dense))
+
+    def apply(self, network: Network, site: Site, surgery: Surgery, rng: np.random.Generator) -> Operated:
+        return surgery.add_outputs(network, site.layer, site.amount, rng)
+
+    def describe(self, network: Network, site: Site) -> str:
+        return _resized_in_words(network.layers[site.layer], site.amount, "unit")
+
+    def is_exact(self, network: Network, site: Site) -> bool:
+        return True
+
+
+@final
+class RemoveUnits(Mutation):
+    """Fewer units in a hidden dense layer."""
+
+    name = "remove_units"
+
+    def sites(self, network: Network, settings: SearchSettings) -> tuple[Site, ...]:
+        return tuple(
+            Site(index, min(_unit_step(network.layers[index], settings), _width(network.layers[index]) - 1))
+            for index in _hidden(network, _is_dense)
+            if _width(network.layers[index]) > 1
+        )
+
+    def apply(self, network: Network, site: Site, surgery: Surgery, rng: np.random.Generator) -> Operated:
+        return surgery.remove_units(network, site.layer, site.amount)
+
+    def describe(self, network: Network, site: Site) -> str:
+        return _resized_in_words(network.layers[site.layer], -site.amount, "unit")
+
+
+@final
+class AddCell(Mutation):
+    """A new convolutional cell before a convolution, a ``Flatten`` or a global pooling."""
+
+    name = "add_cell"
+
+    def sites(self, network: Network, settings: SearchSettings) -> tuple[Site, ...]:
+        shapes = shapes_of(network)
+        found = []
+        for index in range(len(network.layers)):
+            axes = insertion_axes(network, index, settings.spatial_axes)
+            if axes is None:
+                continue
+            can_pool = max(size or 0 for size in shapes[index][:axes]) > 1
+            if "none" in settings.cell_pooling or not can_pool:
+                found.append(Site(index, axes=axes))
+            if can_pool and "average" in settings.cell_pooling:
+                found.append(Site(index, axes=axes, pooling="average"))
+            if can_pool and "max" in settings.cell_pooling:
+                found.append(Site(index, axes=axes, pooling="max"))
+        return tuple(found)
+
+    def apply(self, network: Network, site: Site, surgery: Surgery, rng: np.random.Generator) -> Operated:
+        return surgery.add_cell(network, site.layer, site.axes, site.pooling, rng)
+
+    def describe(self, network: Network, site: Site) -> str:
+        pooling = "without pooling" if site.pooling is None else f"with {site.pooling} pooling"
+        return f"+ a convolutional cell {pooling} before {network.layers[site.layer].name}"
+
+    def is_exact(self, network: Network, site: Site) -> bool:
+        return site.pooling is None
+
+
+@final
+class RemoveCell(Mutation):
+    """A convolutional cell goes."""
+
+    name = "remove_cell"
+
+    def sites(self, network: Network, settings: SearchSettings) -> tuple[Site, ...]:
+        return tuple(Site(index) for index in _hidden(network, _is_convolution))
+
+    def apply(self, network: Network, site: Site, surgery: Surgery, rng: np.random.Generator) -> Operated:
+        return surgery.remove_cell(network, site.layer)
+
+    def describe(self, network: Network, site: Site) -> str:
+        layer = network.layers[site.layer]
+        n_layers = cell_at(network, site.layer).stop - site.layer
+        return f"- the convolutional cell {layer.name} of {_width(layer)} channels ({n_layers} layers)"
+
+
+@final
+class AddChannels(Mutation):
+    """More channels in a convolution."""
+
+    name = "add_channels"
+
+    def sites(self, network: Network, settings: SearchSettings) -> tuple[Site, ...]:
+        return tuple(Site(index, settings.channel_step) for index in _hidden(network, _is_convolution))
+
+    def apply(self, network: Network, site: Site, surgery: Surgery, rng: np.random.Generator) -> Operated:
+        return surgery.add_outputs(network, site.layer, site.amount, rng)
+
+    def describe(self, network: Network, site: Site) -> str:
+        return _resized_in_words(network.layers[site.layer], site.amount, "channel")
+
+    def is_exact(self, network: Network, site: Site) -> bool:
+        return True
+
+
+@final
+class RemoveChannels(Mutation):
+    """Fewer channels in a convolution."""
+
+    name = "remove_channels"
+
+    def sites(self, network: Network, settings: SearchSettings) -> tuple[Site, ...]:
+        return tuple(
+            Site(index, min(settings.channel_step, _width(network.layers[index]) - 1))
+            for index in _hidden(network, _is_convolution)
+            if _width(network.layers[index]) > 1
+        )
+
+    def apply(self, network: Network, site: Site, surgery: Surgery, rng: np.random.Generator) -> Operated:
+        return surgery.remove_channels(network, site.layer, site.amount)
+
+    def describe(self, network: Network, site: Site) -> str:
+        return _resized_in_words(network.layers[site.layer], -site.amount, "channel")
+
+
+MUTATIONS: Final[tuple[Mutation, ...]] = (
+    Identity(),
+    AddDense(),
+    RemoveDense(),
+    AddUnits(),
+    RemoveUnits(),
+    AddCell(),
+    RemoveCell(),
+    AddChannels(),
+    RemoveChannels(),
+)
+
+
+def mutation_named(name: str) -> Mutation:
+    """The mutation of that name; raises `SurgeryError` if there is none."""
+    for mutation in MUTATIONS:
+        if mutation.name == name:
+            return mutation
+    raise SurgeryError(f"no mutation is called {name!r}; there are {', '.join(m.name for m in MUTATIONS)}")
+
+
+def _is_dense(layer: Layer) -> bool:
+    return layer.kind == "Dense" and role_of(layer) is Role.PRODUCER
+
+
+def _is_convolution(layer: Layer) -> bool:
+    return layer.kind.startswith("Conv") and role_of(layer) is Role.PRODUCER
+
+
+def _hidden(network: Network, wanted: Callable[[Layer], bool]) -> tuple[int, ...]:
+    """Layers of a kind whose outputs can be followed to the layer that mixes them."""
+    return tuple(
+        index
+        for index, layer in enumerate(network.layers)
+        if wanted(layer) and consumer_path(network, index) is not None
+    )
+
+
+def _width(layer: Layer) -> int:
+    rule = producer_rule(layer)
+    if rule is None:
+        raise SurgeryError(f"layer {layer.name!r} ({layer.kind}) has no units or channels")
+    return rule.n_outputs(layer)
+
+
+def _unit_step(layer: Layer, settings: SearchSettings) -> int:
+    return max(settings.min_unit_step, int(settings.unit_step * _width(layer)))
+
+
+def _resized_in_words(layer: Layer, change: int, what: str) -> str:
+    old = _width(layer)
+    plural = "s" if abs(change) != 1 else ""
+    return f"{change:+d} {what}{plural} in {layer.name}, {old} to {old + change}"

@@ -1,0 +1,220 @@
+"""The knobs of a search as one value, checked once."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+from .errors import InputError
+
+__all__ = ["MUTATION_NAMES", "PAPER", "RECOVERY_EPOCHS", "SearchSettings"]
+
+MUTATION_NAMES: Final = (
+    "identity",
+    "add_dense",
+    "remove_dense",
+    "add_units",
+    "remove_units",
+    "add_cell",
+    "remove_cell",
+    "add_channels",
+    "remove_channels",
+)
+
+RECOVERY_EPOCHS: Final[Mapping[str, float]] = MappingProxyType(
+    {
+        "identity": 0.1,
+        "add_dense": 0.1,
+        "remove_dense": 1.0,
+        "add_units": 0.1,
+        "remove_units": 1.0,
+        "add_cell": 0.25,
+        "remove_cell": 1.0,
+        "add_channels": 0.1,
+        "remove_channels": 1.0,
+    }
+)
+"""Training after a mutation and before the first match, in epochs, as in the paper's reference code."""
+
+PAPER: Final[dict[str, Any]] = {
+    "budget": 1000,
+    "greediness": 1.0,
+    "n_parents": 2,
+    "surgery": "paper",
+    "selection": "fitness",
+    "final_selection": "parents",
+    "optimizer": {"class_name": "SGD", "config": {"learning_rate": 0.1}},
+    "batch_size": 32,
+    "validation_fraction": 0.1,
+    "max_params": 7_999_999,
+    "max_growth": 3.0,
+    "max_children": None,
+    "warmup_epochs": 10,
+    "epochs_per_match": 5,
+    "max_rounds": 3,
+    "rolling_epochs": 3,
+    "recovery_epochs": dict(RECOVERY_EPOCHS),
+    "unit_step": 0.1,
+    "min_unit_step": 2,
+    "channel_step": 3,
+    "cell_pooling": ("average", "max"),
+}
+"""Keyword arguments that make a trainer run the algorithm as published."""
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """What a search may do and how; times are in epochs.
+
+    Parameters
+    ----------
+    budget : float
+        Epochs that all candidates together may train.
+    greediness : float
+        Alpha of equation (2): 1 looks at the score alone, 0 at the size alone.
+    n_parents : int
+        Winners of phase 2, which the next generation descends from.
+    max_params : int or None
+        Children with more parameters are refused.
+    max_growth : float or None
+        Children with more than this many times their parent's parameters are refused.
+    max_time : float or None
+        Seconds.
+    selection : {"fitness", "random"}
+        How matches are decided; ``"random"`` is the paper's ablation.
+    final_selection : {"archive", "parents"}
+        The final model is the best of all that was ever scored, or of the last parents.
+    warmup_epochs, epochs_per_match : float or None
+        None fits them to the budget.
+    max_rounds : int
+        Rounds of one competition at most: the score of the last one decides among who is left.
+    rolling_epochs : int
+        A score is the mean over this many last epochs.
+    recovery_epochs : mapping of str to float
+        Training before the first match, by mutation.
+    max_children : int or "auto" or None
+        Children of one generation at most, ``"auto"`` fits them to the budget, None sets no limit.
+    unit_step : float
+        Share of a dense layer's units that a mutation adds or removes.
+    min_unit_step : int
+        But at least so many.
+    channel_step : int
+        Channels that a mutation adds or removes.
+    cell_pooling : tuple of {"average", "max", "none"}
+        The pooling that new cells may have.
+    spatial_axes : int or None
+        1 for series, 2 for images, 3 for volumes; None reads it off the model.
+
+    Raises
+    ------
+    InputError
+        Naming the argument, what came and what is expected.
+    """
+
+    budget: float = 100
+    greediness: float = 1.0
+    n_parents: int = 2
+    max_params: int | None = None
+    max_growth: float | None = 3.0
+    max_time: float | None = None
+    selection: str = "fitness"
+    final_selection: str = "archive"
+    warmup_epochs: float | None = None
+    epochs_per_match: float | None = None
+    max_rounds: int = 3
+    rolling_epochs: int = 3
+    recovery_epochs: Mapping[str, float] = field(default_factory=lambda: dict(RECOVERY_EPOCHS))
+    max_children: int | str | None = "auto"
+    unit_step: float = 0.1
+    min_unit_step: int = 2
+    channel_step: int = 3
+    cell_pooling: tuple[str, ...] = ("average", "max", "none")
+    spatial_axes: int | None = None
+
+    def __post_init__(self) -> None:
+        _number("budget", self.budget, above=0)
+        _number("greediness", self.greediness, at_least=0, at_most=1)
+        _whole("n_parents", self.n_parents, 1)
+        if self.max_params is not None:
+            _whole("max_params", self.max_params, 1)
+        if self.max_growth is not None:
+            _number("max_growth", self.max_growth, above=0)
+        if self.max_time is not None:
+            _number("max_time", self.max_time, above=0)
+        choice("selection", self.selection, ("fitness", "random"))
+        choice("final_selection", self.final_selection, ("archive", "parents"))
+        if self.warmup_epochs is not None:
+            _number("warmup_epochs", self.warmup_epochs, at_least=0)
+        if self.epochs_per_match is not None:
+            _number("epochs_per_match", self.epochs_per_match, above=0)
+        _whole("max_rounds", self.max_rounds, 1)
+        _whole("rolling_epochs", self.rolling_epochs, 1)
+        if self.max_children is not None and self.max_children != "auto":
+            _whole("max_children", self.max_children, 1, also="'auto' or None")
+        _number("unit_step", self.unit_step, above=0, at_most=1)
+        _whole("min_unit_step", self.min_unit_step, 1)
+        _whole("channel_step", self.channel_step, 1)
+        self._check_cell_pooling()
+        self._check_recovery_epochs()
+        if self.spatial_axes is not None and self.spatial_axes not in (1, 2, 3):
+            raise InputError(f"spatial_axes={self.spatial_axes!r}: expected 1, 2, 3 or None.")
+
+    def _check_cell_pooling(self) -> None:
+        if isinstance(self.cell_pooling, str):
+            object.__setattr__(self, "cell_pooling", (self.cell_pooling,))
+        if not self.cell_pooling:
+            raise InputError("cell_pooling is empty: expected some of 'average', 'max', 'none'.")
+        object.__setattr__(self, "cell_pooling", tuple(self.cell_pooling))
+        for how in self.cell_pooling:
+            choice("cell_pooling", how, ("average", "max", "none"))
+
+    def _check_recovery_epochs(self) -> None:
+        if not isinstance(self.recovery_epochs, Mapping):
+            raise InputError(
+                f"recovery_epochs={self.recovery_epochs!r}: expected a mapping from mutation names to epochs."
+            )
+        for name, epochs in self.recovery_epochs.items():
+            choice("recovery_epochs, a key", name, MUTATION_NAMES)
+            _number(f"recovery_epochs[{name!r}]", epochs, at_least=0)
+
+
+def choice(argument: str, value: Any, allowed: tuple[Any, ...]) -> None:
+    """Refuse a value that is not among those allowed."""
+    if not isinstance(value, str) or value not in allowed:
+        raise InputError(f"{argument}={value!r}: expected one of {', '.join(map(repr, allowed))}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _number(
+    argument: str,
+    value: Any,
+    above: float | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> None:
+    expected = "a number"
+    fits = _is_number(value) and math.isfinite(value)
+    if above is not None:
+        expected += f" above {above}"
+        fits = fits and value > above
+    if at_least is not None:
+        expected += f" of at least {at_least}"
+        fits = fits and value >= at_least
+    if at_most is not None:
+        expected += f" and at most {at_most}"
+        fits = fits and value <= at_most
+    if not fits:
+        raise InputError(f"{argument}={value!r}: expected {expected}.")
+
+
+def _whole(argument: str, value: Any, at_least: int, also: str = "") -> None:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < at_least:
+        alternative = f", {also}" if also else ""
+        raise InputError(f"{argument}={value!r}: expected a whole number of at least {at_least}{alternative}.")

@@ -1,0 +1,58 @@
+"""What every kind of surgery offers: the eight changes that the mutations are made of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import numpy as np
+
+from ..network import Network
+from .positions import Pooling
+
+__all__ = ["Operated", "Surgery"]
+
+
+class Operated(NamedTuple):
+    """A network after an operation, and a remark if something did not go as it should."""
+
+    network: Network
+    remark: str = ""
+
+
+class Surgery(ABC):
+    """One way of choosing a child's weights from its parent's.
+
+    `index` is always the position of a layer in ``network.layers``. Each method raises `SurgeryError` where the
+    change is not possible.
+    """
+
+    @abstractmethod
+    def add_outputs(self, network: Network, index: int, n_added: int, rng: np.random.Generator) -> Operated:
+        """More units in a dense layer or channels in a convolution, without changing the function."""
+
+    @abstractmethod
+    def remove_units(self, network: Network, index: int, n_removed: int) -> Operated:
+        """Fewer units in a dense layer."""
+
+    @abstractmethod
+    def remove_channels(self, network: Network, index: int, n_removed: int) -> Operated:
+        """Fewer channels in a convolution."""
+
+    @abstractmethod
+    def add_dense(self, network: Network, index: int) -> Operated:
+        """A new dense layer before dense layer `index`, without changing the function."""
+
+    @abstractmethod
+    def remove_dense(self, network: Network, index: int) -> Operated:
+        """The network without dense layer `index`."""
+
+    @abstractmethod
+    def add_cell(
+        self, network: Network, index: int, axes: int, pooling: Pooling | None, rng: np.random.Generator
+    ) -> Operated:
+        """A new convolutional cell over `axes` spatial axes before layer `index`."""
+
+    @abstractmethod
+    def remove_cell(self, network: Network, index: int) -> Operated:
+        """The network without the cell that begins with convolution `index`."""

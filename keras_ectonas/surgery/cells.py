@@ -1,0 +1,226 @@
+"""Inserting and removing convolutional cells: convolution, pooling, batch normalization, activation.
+
+A cell is a convolution with everything behind it up to the next layer that mixes features, flattens or
+is not understood (section 3.2 of the paper).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from ..errors import SurgeryError
+from ..network import Array, Layer, Network, Shape
+from ..rules import Role, producer_rule, role_of
+from . import templates
+from .positions import Pooling, flattened_consumer, resized_rows
+from .units import absorb_constants, channel_importance, constant_part, required_path
+from .walk import Path, is_linear, is_nonnegative_at, rewired, shapes_of
+
+__all__ = [
+    "Cell",
+    "cell_at",
+    "insert_cell",
+    "inserted_cell",
+    "insertion_axes",
+    "matched_channels",
+    "remove_cell",
+    "removed_cell",
+]
+
+KERNEL_SIZE: Final = 3
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Layers ``start`` (the convolution) up to, not including, ``stop``."""
+
+    start: int
+    stop: int
+
+
+def cell_at(network: Network, index: int) -> Cell:
+    """The cell that begins with the convolution at `index`."""
+    layer = network.layers[index]
+    if not _is_convolution(layer):
+        raise SurgeryError(f"layer {index} {layer.name!r} ({layer.kind}) is not a convolution")
+    stop = index + 1
+    while stop < len(network.layers) and _belongs_to_cell(network.layers[stop]):
+        stop += 1
+    return Cell(index, stop)
+
+
+def _is_convolution(layer: Layer) -> bool:
+    return producer_rule(layer) is not None and layer.kind.startswith("Conv")
+
+
+def _belongs_to_cell(layer: Layer) -> bool:
+    return role_of(layer) in (Role.PASS_THROUGH, Role.CHANNELWISE) and not layer.kind.startswith("Global")
+
+
+def insertion_axes(network: Network, index: int, spatial_axes: int | None) -> int | None:
+    """The number of spatial axes of a cell inserted before layer `index`; None if none can stand there.
+
+    A cell can stand before a convolution, a ``Flatten`` or a global pooling.
+
+    Parameters
+    ----------
+    network : Network
+    index : int
+    spatial_axes : int or None
+        1 for series, 2 for images, 3 for volumes. None: as the convolutions present; without any,
+        two-dimensional samples are images without a channel axis.
+    """
+    layer = network.layers[index]
+    if not (_is_convolution(layer) or layer.kind == "Flatten" or layer.kind.startswith("Global")):
+        return None
+    shape = shapes_of(network)[index]
+    present = {int(other.kind[4]) for other in network.layers if _is_convolution(other)}
+    if len(present) > 1:
+        return None
+    axes = present.pop() if present else spatial_axes
+    if axes is None:
+        axes = 2 if len(shape) == 2 else len(shape) - 1
+    untouched = all(role_of(other) is Role.PASS_THROUGH for other in network.layers[:index])
+    lacks_channels = len(shape) == axes and untouched
+    if axes not in (1, 2, 3) or not (len(shape) == axes + 1 or lacks_channels) or None in shape:
+        return None
+    return axes
+
+
+def inserted_cell(network: Network, index: int, axes: int, pooling: Pooling | None) -> tuple[Network, int]:
+    """The network with a cell that hands its input on, before everything behind it is adapted.
+
+    Returns
+    -------
+    Network
+    int
+        The index of the new convolution.
+    """
+    shape = shapes_of(network)[index]
+    like = network.layers[index] if network.layers[index].weights else _weighted_layer(network)
+    new: list[Layer] = []
+    if len(shape) == axes:
+        target = [*shape, 1]
+        config = {"name": network.unused_name("reshape"), "trainable": True, "target_shape": target}
+        if "dtype" in like.config:
+            config["dtype"] = like.config["dtype"]
+        new.append(Layer("Reshape", config))
+        shape = (*shape, 1)
+    channels = shape[-1]
+    if channels is None:
+        raise SurgeryError(f"the number of channels before layer {index} is not known")
+    convolution = index + len(new)
+    new.append(templates.convolution(network, like, channels, (KERNEL_SIZE,) * axes))
+    if pooling is not None:
+        new.append(templates.pooling(network, like, pooling, axes))
+    new.append(templates.batch_normalization(network, like, channels))
+    new.append(templates.activation(network, like, "relu"))
+    return network.with_inserted(index, new), convolution
+
+
+def _weighted_layer(network: Network) -> Layer:
+    for layer in network.layers:
+        if producer_rule(layer) is not None:
+            return layer
+    raise SurgeryError("the network has no layer with a kernel")
+
+
+def insert_cell(network: Network, index: int, axes: int, pooling: Pooling | None) -> Network:
+    """Put a cell before layer `index`. Without pooling the function stays exactly the same.
+
+    Differs from the paper: where something negative arrives, which the cell's ReLU would cut off, each channel
+    enters twice, as it is and negated, and the layer behind subtracts the two.
+    """
+    needs_pairs = not is_nonnegative_at(network, index)
+    child, convolution = inserted_cell(network, index, axes, pooling)
+    stop = cell_at(child, convolution).stop
+    if needs_pairs:
+        child = _signed_pairs(child, convolution, stop)
+    if pooling is not None:
+        behind = flattened_consumer(child, stop, network)
+        if behind is not None:
+            child = resized_rows(child, *behind, pooling)
+    return child
+
+
+def _signed_pairs(network: Network, convolution: int, stop: int) -> Network:
+    path = required_path(network, convolution)
+    for index, _ in path.between:
+        if index >= stop and not is_linear(network.layers[index]):
+            other = network.layers[index]
+            raise SurgeryError(f"no signed pairs of channels can pass layer {index} {other.name!r} ({other.kind})")
+    layer = network.layers[convolution]
+    rule = producer_rule(layer)
+    if rule is None:
+        raise SurgeryError(f"layer {convolution} {layer.name!r} ({layer.kind}) is not a convolution")
+    identity = np.eye(rule.n_outputs(layer))
+    network = rewired(network, path, np.concatenate([identity, -identity]))
+    return network.with_layer(convolution, rule.mix_outputs(layer, np.concatenate([identity, -identity], axis=1)))
+
+
+def matched_channels(network: Network, path: Path, n_new: int) -> tuple[Array, Array]:
+    """Which features of a path `n_new` others are to stand for, and which are lost.
+
+    Returns
+    -------
+    matrix : ndarray of shape (new features, old features)
+        One entry a row; features that several stand for are shared out.
+    lost : ndarray of int
+    """
+    importance = channel_importance(network, path)
+    n_old = len(importance)
+    order = np.argsort(-importance, kind="stable")
+    kept = np.sort(order[: min(n_new, n_old)])
+    source = kept[np.arange(n_new) % len(kept)]
+    matrix = np.zeros((n_new, n_old))
+    matrix[np.arange(n_new), source] = 1.0 / np.bincount(source, minlength=n_old)[source]
+    return matrix, np.sort(order[n_new:])
+
+
+def removed_cell(network: Network, cell: Cell) -> Network:
+    """The network less the cell, before everything behind it is adapted.
+
+    A ``Reshape`` that only added a channel axis for this cell goes as well where a ``Flatten`` follows.
+    """
+    start = cell.start
+    flattened = cell.stop < len(network.layers) and network.layers[cell.stop].kind == "Flatten"
+    if flattened and start > 0 and _adds_channel_axis(network, start - 1):
+        start -= 1
+    return network.without(start, cell.stop)
+
+
+def _adds_channel_axis(network: Network, index: int) -> bool:
+    shapes: list[Shape] = shapes_of(network)
+    return network.layers[index].kind == "Reshape" and shapes[index + 1] == (*shapes[index], 1)
+
+
+def remove_cell(network: Network, index: int) -> Network:
+    """Take out the cell of convolution `index`.
+
+    What follows reads the cell's input channels in place of its most important output channels; rows behind
+    a ``Flatten`` are repeated for the positions that pooling no longer joins.
+    """
+    cell = cell_at(network, index)
+    path = required_path(network, index)
+    channels = shapes_of(network)[index][-1]
+    if channels is None:
+        raise SurgeryError(f"the number of channels before layer {index} is not known")
+    matrix, lost = matched_channels(network, path, channels)
+    constants = constant_part(network, path)
+    child = network
+    if constants is not None and len(lost):
+        child = absorb_constants(child, path, lost, constants)
+    behind_cell = Path(
+        path.producer,
+        tuple((position, repeats) for position, repeats in path.between if position >= cell.stop),
+        path.consumer,
+        path.repeats,
+    )
+    child = rewired(child, behind_cell, matrix)
+    adapted = removed_cell(child, cell)
+    removed = len(child.layers) - len(adapted.layers)
+    behind = flattened_consumer(adapted, cell.stop - removed, child)
+    return adapted if behind is None else resized_rows(adapted, *behind, "average")
