@@ -199,6 +199,15 @@ class Network:
         ]
         return json.dumps([self.input_shape, description], sort_keys=True, default=repr)
 
+    def summary(self) -> str:
+        """The weighted layers and their widths in a line, such as ``"Conv2D 3, Dense 10"``."""
+        parts = []
+        for layer in self.layers:
+            width = layer.config.get("units", layer.config.get("filters"))
+            if width is not None:
+                parts.append(f"{layer.kind} {width}")
+        return ", ".join(parts)
+
     def fingerprint(self) -> str:
         """A hash of the architecture and of every weight, to the last bit."""
         digest = hashlib.sha256(self.architecture().encode())

@@ -50,7 +50,8 @@ class LayerRule(ABC):
 
     def elementwise(self, layer: Layer) -> bool:
         """Whether each output feature depends on its own input feature alone (a producer's: on its
-        own pre-activation alone)."""
+        own pre-activation alone).
+        """
         return True
 
     def take(self, layer: Layer, index: Array) -> Layer:

@@ -1,0 +1,187 @@
+"""Candidates and their records: who descends from whom, by which change, and how each one did.
+
+Plain data. Failure is data too: a candidate that diverged is recorded like one that won.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .network import Network
+
+__all__ = ["Candidate", "EpochRecord", "LineageEntry", "Refusal", "TrainingJob", "TrainingOutcome", "ancestry"]
+
+Status = Literal["competing", "lost", "failed", "parent"]
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One look at a candidate: after an epoch, or after the part of one that was granted.
+
+    Parameters
+    ----------
+    step : int
+        Optimizer steps along the whole lineage.
+    score : float
+        On the validation rows, as the scoring gives it.
+    logs : mapping of str to float
+        What Keras reports: loss and metrics, those of the validation rows with the prefix ``val_``.
+    """
+
+    step: int
+    score: float
+    logs: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """An order to train one candidate.
+
+    Parameters
+    ----------
+    candidate : int
+    network : Network
+    first_step : int
+        Optimizer steps its lineage has had.
+    steps : int
+        Steps to take; 0 asks for a score alone.
+    seed : int
+        For the order of the rows and for dropout.
+    """
+
+    candidate: int
+    network: Network
+    first_step: int
+    steps: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """What came of a job.
+
+    Parameters
+    ----------
+    network : Network
+        With its new weights; as it was if the training failed.
+    records : tuple of EpochRecord
+    steps : int
+        Steps really taken, and to be charged.
+    seconds : float
+    failure : str
+        Why the candidate cannot go on; empty if it can.
+    """
+
+    network: Network
+    records: tuple[EpochRecord, ...]
+    steps: int
+    seconds: float
+    failure: str = ""
+
+
+@dataclass
+class Candidate:
+    """One network of the search, from its making to its last match.
+
+    Parameters
+    ----------
+    id : int
+    parent : int or None
+        The start model has none.
+    generation : int
+        0 for the start model.
+    mutation : str
+    description : str
+        The change in plain words.
+    n_params : int
+    step : int
+        Optimizer steps along the lineage when it was made.
+    network : Network or None
+        Dropped when it has lost.
+    records : list of EpochRecord
+        Its own; its parent's come before them.
+    score : float or None
+        Of its last match.
+    seconds : float
+        Spent on training it.
+    remark : str
+        What did not go as it should, if anything.
+    """
+
+    id: int
+    parent: int | None
+    generation: int
+    mutation: str
+    description: str
+    n_params: int
+    step: int
+    network: Network | None
+    architecture: str = ""
+    records: list[EpochRecord] = field(default_factory=list)
+    score: float | None = None
+    status: Status = "competing"
+    steps: int = 0
+    seconds: float = 0.0
+    remark: str = ""
+
+    @property
+    def last_step(self) -> int:
+        """Optimizer steps along the lineage, its own included."""
+        return self.step + self.steps
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A child that was not even made, or not let in."""
+
+    generation: int
+    parent: int
+    mutation: str
+    description: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LineageEntry:
+    """One step on the way from the start model to the winner.
+
+    Parameters
+    ----------
+    generation : int
+    candidate : int
+    mutation : str
+    description : str
+    epoch : float
+        Epochs the lineage had been trained for when the change was made.
+    score : float or None
+        Its last score.
+    n_params : int
+    """
+
+    generation: int
+    candidate: int
+    mutation: str
+    description: str
+    epoch: float
+    score: float | None
+    n_params: int
+
+    def __str__(self) -> str:
+        score = "not scored" if self.score is None else f"score {self.score:.4f}"
+        return (
+            f"generation {self.generation:2d}  epoch {self.epoch:6.1f}  {score}  "
+            f"{self.n_params:9,d} parameters  {self.description}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        return dict(self.__dict__)
+
+
+def ancestry(candidates: Sequence[Candidate], last: int) -> list[Candidate]:
+    """The candidates from the start model down to candidate `last`."""
+    line = [candidates[last]]
+    while line[-1].parent is not None:
+        line.append(candidates[line[-1].parent])
+    return line[::-1]

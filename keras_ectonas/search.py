@@ -1,0 +1,480 @@
+"""Algorithm 1 of the paper as a state and a step.
+
+The search knows networks, mutations and a budget. Training is a function that it is given, so it knows no
+engine, no disk and no screen.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from .budget import Ledger
+from .errors import SearchError, SurgeryError
+from .fitness import Objective
+from .lineage import Candidate, LineageEntry, Refusal, TrainingJob, TrainingOutcome, ancestry
+from .mutations import MUTATIONS, Mutation, Site
+from .network import Network
+from .settings import SearchSettings
+from .surgery import Operated, Surgery
+from .tournament import n_trainings, pairings, round_winners
+
+__all__ = ["Plan", "Search", "Train"]
+
+Train = Callable[[Sequence[TrainingJob]], Sequence[TrainingOutcome]]
+Phase = Literal["warmup", "mutation", "within_mutations", "between_mutations", "final", "done"]
+
+_AUTOMATIC_CHILDREN = 8
+_SHORTEST_MATCH = 0.5
+_FEWEST_CHILDREN = 4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one generation may cost.
+
+    Parameters
+    ----------
+    n_children : int
+    match_steps : int
+        Optimizer steps of each candidate in each match.
+    recovery_scale : float
+        Factor on the recovery training, 1 unless the budget is almost spent.
+    """
+
+    n_children: int
+    match_steps: int
+    recovery_scale: float
+
+
+@dataclass
+class Search:
+    """A search under way.
+
+    Parameters
+    ----------
+    start : Network
+    settings : SearchSettings
+    objective : Objective
+    surgery : Surgery
+    ledger : Ledger
+    seed : int
+    train : callable
+        Takes a sequence of `TrainingJob` and gives as many `TrainingOutcome` in the same order.
+    clock : callable
+        Seconds, for ``max_time``.
+    """
+
+    start: Network
+    settings: SearchSettings
+    objective: Objective
+    surgery: Surgery
+    ledger: Ledger
+    seed: int
+    train: Train
+    start_step: int = 0
+    clock: Callable[[], float] = time.monotonic
+    candidates: list[Candidate] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    phase: Phase = "warmup"
+    generation: int = 0
+    parents: list[int] = field(default_factory=list)
+    pools: list[list[int]] = field(default_factory=list)
+    round: int = 0
+    plan: Plan = Plan(0, 0, 1.0)
+    best: int = 0
+    ended_by: str = ""
+
+    def __post_init__(self) -> None:
+        self.rng = np.random.default_rng(self.seed)
+        self._started = self.clock()
+        self._add_candidate(None, "start", "start model", self.start, self.start_step)
+
+    @property
+    def done(self) -> bool:
+        return self.phase == "done"
+
+    def run(self) -> None:
+        """Step until done. One `KeyboardInterrupt` ends the search with the best so far."""
+        try:
+            while not self.done:
+                self.step()
+        except KeyboardInterrupt:
+            if self.candidates[0].score is None:
+                raise
+            self._end("interrupted")
+
+    def step(self) -> None:
+        """Go on by one phase, or one round of matches."""
+        if self.phase != "warmup" and self._out_of_time():
+            self._end("max_time")
+            return
+        match self.phase:
+            case "warmup":
+                self._warm_up()
+            case "mutation":
+                self._mutate()
+            case "within_mutations":
+                self._compete_within_mutations()
+            case "between_mutations":
+                self._compete_between_mutations()
+            case "final":
+                self._train_the_best()
+
+    def winner(self) -> Candidate:
+        """The candidate the search ends with, or would end with now."""
+        return self.candidates[self.best]
+
+    def lineage(self) -> list[LineageEntry]:
+        """The changes from the start model to the winner."""
+        return [
+            LineageEntry(
+                candidate.generation,
+                candidate.id,
+                candidate.mutation,
+                candidate.description,
+                candidate.step / self.ledger.steps_per_epoch,
+                candidate.score,
+                candidate.n_params,
+            )
+            for candidate in ancestry(self.candidates, self.best)
+        ]
+
+    # The phases of Algorithm 1.
+
+    def _warm_up(self) -> None:
+        epochs = self.settings.warmup_epochs
+        if epochs is None:
+            epochs = min(10.0, 0.1 * self.settings.budget)
+        steps = min(self.ledger.steps_for(epochs), self.ledger.left)
+        self._train([(0, steps)], "warm-up")
+        if self.candidates[0].status == "failed":
+            raise SearchError(
+                f"The start model cannot be trained: {self.candidates[0].remark}. "
+                "A lower learning rate, or scaled inputs, may help."
+            )
+        self.parents = [0]
+        self.candidates[0].status = "parent"
+        self.phase = "mutation"
+
+    def _mutate(self) -> None:
+        """Mutation phase: make the children and let each recover from its operation."""
+        self.generation += 1
+        children = self._make_children()
+        if not children:
+            self.phase = "final"
+            return
+        self._train([(child.id, self._recovery_steps(child.mutation)) for child in children], "recovery")
+        alive = [child for child in children if child.status == "competing"]
+        if not alive:
+            reasons = {child.remark for child in children}
+            raise SearchError(f"Every child of generation {self.generation} failed: {'; '.join(sorted(reasons))}.")
+        kinds = dict.fromkeys(child.mutation for child in alive)
+        self.pools = [[child.id for child in alive if child.mutation == kind] for kind in kinds]
+        self.round = 0
+        self.phase = "within_mutations"
+
+    def _compete_within_mutations(self) -> None:
+        """Phase 1, one round: children of one kind of mutation compete by score alone."""
+        if self.round < self.settings.max_rounds and any(len(pool) > 1 for pool in self.pools):
+            self.pools = self._round(self.pools, 1, greediness=1.0)
+            self.round += 1
+            return
+        finalists = [candidate for pool in self.pools for candidate in self._leaders(pool, 1, greediness=1.0)]
+        self._dismiss(self.pools, finalists)
+        self.pools = [finalists]
+        self.round = 0
+        self.phase = "between_mutations"
+
+    def _compete_between_mutations(self) -> None:
+        """Phase 2, one round: the winners of all kinds compete by equation (2)."""
+        n_parents, greediness = self.settings.n_parents, self.settings.greediness
+        if self.round < self.settings.max_rounds and len(self.pools[0]) > n_parents:
+            self.pools = self._round(self.pools, n_parents, greediness)
+            self.round += 1
+            return
+        self._evolve(self._leaders(self.pools[0], n_parents, greediness))
+
+    def _evolve(self, winners: list[int]) -> None:
+        """Evolution phase: the winners become the parents of the next generation."""
+        if not winners:
+            raise SearchError(f"Every candidate of generation {self.generation} failed in its matches.")
+        self._dismiss([self.pools[0], self.parents], winners)
+        for candidate in winners:
+            self.candidates[candidate].status = "parent"
+        self.parents = winners
+        self._select_best()
+        self.phase = "mutation"
+
+    def _train_the_best(self) -> None:
+        """What is left of the budget is too little for a generation: the best so far receives it."""
+        best = self.candidates[self.best]
+        if self.ledger.left > 0 and self.settings.final_selection == "archive" and best.network is not None:
+            last = self._add_candidate(
+                best, "identity", "trained with the rest of the budget", best.network, best.last_step
+            )
+            self._train([(last.id, self.ledger.left)], "final training")
+            better = self.objective.goodness(last.score) >= self.objective.goodness(best.score)
+            if last.status != "failed" and better:
+                last.status, self.best, best.network = "parent", last.id, None
+            else:
+                self._dismiss([[last.id]], [])
+        self._end("budget")
+
+    def _end(self, reason: str) -> None:
+        self.ended_by = reason
+        self.phase = "done"
+
+    def _out_of_time(self) -> bool:
+        limit = self.settings.max_time
+        return limit is not None and self.clock() - self._started >= limit
+
+    # Children.
+
+    def _draw_children(self) -> list[tuple[int, Mutation, Site]]:
+        """One child for every place where a mutation can act on a parent, kinds and places mixed."""
+        by_kind: dict[str, list[tuple[int, Mutation, Site]]] = {}
+        for parent in self.parents:
+            network = self._network(parent)
+            for mutation in MUTATIONS:
+                places: dict[int, list[Site]] = {}
+                for site in mutation.sites(network, self.settings):
+                    places.setdefault(site.layer, []).append(site)
+                for variants in places.values():
+                    site = variants[int(self.rng.integers(len(variants)))]
+                    by_kind.setdefault(mutation.name, []).append((parent, mutation, site))
+        identities = by_kind.pop("identity")
+        queues = [list(self.rng.permutation(np.arange(len(children)))) for children in by_kind.values()]
+        kinds = list(by_kind.values())
+        drawn = []
+        while any(queues):
+            for kind in self.rng.permutation(len(kinds)):
+                if queues[kind]:
+                    drawn.append(kinds[kind][int(queues[kind].pop())])
+        return identities[:1] + drawn[: len(kinds)] + identities[1:] + drawn[len(kinds) :]
+
+    def _make_children(self) -> list[Candidate]:
+        """As many children as the budget has room for; none if a generation is not worth beginning."""
+        drawn = self._draw_children()
+        room = self._plan([mutation.name for _, mutation, _ in drawn])
+        made: list[tuple[int, Mutation, Site, Operated]] = []
+        for parent, mutation, site in drawn:
+            if room is None or len(made) == room.n_children:
+                break
+            operated = self._operate(parent, mutation, site)
+            if operated is not None:
+                made.append((parent, mutation, site, operated))
+        # Some were refused and others took their place, which may need more training.
+        plan = self._plan([mutation.name for _, mutation, _, _ in made]) if made else None
+        if plan is None:
+            return []
+        self.plan = plan
+        return [self._child(*child) for child in made[: plan.n_children]]
+
+    def _operate(self, parent: int, mutation: Mutation, site: Site) -> Operated | None:
+        network = self._network(parent)
+        operated, reason = None, ""
+        try:
+            operated = mutation.apply(network, site, self.surgery, self.rng)
+            reason = self._degenerate(operated.network, network)
+        except SurgeryError as error:
+            reason = str(error)
+        if reason:
+            description = mutation.describe(network, site)
+            self.refusals.append(Refusal(self.generation, parent, mutation.name, description, reason))
+            return None
+        return operated
+
+    def _child(self, parent: int, mutation: Mutation, site: Site, operated: Operated) -> Candidate:
+        description = mutation.describe(self._network(parent), site)
+        mother = self.candidates[parent]
+        child = self._add_candidate(mother, mutation.name, description, operated.network, mother.last_step)
+        child.remark = operated.remark
+        return child
+
+    def _degenerate(self, child: Network, parent: Network) -> str:
+        """Why a child is not let in; empty if it is."""
+        limit = self.settings.max_params
+        if limit is not None and child.n_params > limit and child.n_params >= parent.n_params:
+            return f"{child.n_params} parameters are more than max_params={limit}"
+        growth = self.settings.max_growth
+        if growth is not None and child.n_params > growth * parent.n_params:
+            return f"{child.n_params} parameters are more than {growth:g} times the parent's {parent.n_params}"
+        return "" if child.is_finite() else "a weight is not finite"
+
+    def _add_candidate(
+        self, parent: Candidate | None, mutation: str, description: str, network: Network, step: int
+    ) -> Candidate:
+        candidate = Candidate(
+            id=len(self.candidates),
+            parent=None if parent is None else parent.id,
+            generation=self.generation,
+            mutation=mutation,
+            description=description,
+            n_params=network.n_params,
+            step=step,
+            network=network,
+            architecture=network.summary(),
+        )
+        self.candidates.append(candidate)
+        return candidate
+
+    def _network(self, candidate: int) -> Network:
+        network = self.candidates[candidate].network
+        if network is None:
+            raise SearchError(f"The weights of candidate {candidate} were dropped when it lost.")
+        return network
+
+    # Planning: the budget is never overspent, because nothing is begun that would not fit.
+
+    def _plan(self, kinds: Sequence[str]) -> Plan | None:
+        """Fit a generation into what is left: fewer children first, then shorter matches.
+
+        Parameters
+        ----------
+        kinds : sequence of str
+            Mutations of the children in the order in which they would be made.
+
+        Returns
+        -------
+        Plan or None
+            None if not even a small generation is worth beginning.
+        """
+        n_children = len(kinds)
+        if self.settings.max_children == "auto":
+            n_children = min(n_children, _AUTOMATIC_CHILDREN)
+        elif isinstance(self.settings.max_children, int):
+            n_children = min(n_children, self.settings.max_children)
+        match_steps = self.ledger.steps_for(self._epochs_per_match())
+        fewest = min(n_children, max(_FEWEST_CHILDREN, self.settings.n_parents))
+        for scale in (1.0, _SHORTEST_MATCH):
+            steps = max(1, math.floor(scale * match_steps))
+            for n in range(n_children, fewest - 1, -1):
+                if self._cost(kinds[:n], steps, 1.0) <= self.ledger.left:
+                    return Plan(n, steps, 1.0)
+        if self.generation > 1:
+            return None
+        return self._plan_first_of_a_tiny_budget(kinds[:fewest], match_steps)
+
+    def _plan_first_of_a_tiny_budget(self, kinds: Sequence[str], match_steps: int) -> Plan | None:
+        for n in range(len(kinds), 1, -1):
+            scale = self.ledger.left / self._cost(kinds[:n], match_steps, 1.0)
+            plan = Plan(n, math.floor(scale * match_steps), scale)
+            if plan.match_steps > 0 and self._cost(kinds[:n], plan.match_steps, scale) <= self.ledger.left:
+                return plan
+        return None
+
+    def _cost(self, kinds: Sequence[str], match_steps: int, recovery_scale: float) -> int:
+        """Steps that a generation takes if nobody fails; it takes fewer if somebody does."""
+        rounds = self.settings.max_rounds
+        pool_sizes = [list(kinds).count(kind) for kind in dict.fromkeys(kinds)]
+        trainings = sum(n_trainings(size, 1, rounds) for size in pool_sizes)
+        trainings += n_trainings(len(pool_sizes), self.settings.n_parents, rounds)
+        recovery = sum(self._recovery_steps(kind, recovery_scale) for kind in kinds)
+        return recovery + trainings * match_steps
+
+    def _recovery_steps(self, mutation: str, scale: float | None = None) -> int:
+        epochs = self.settings.recovery_epochs.get(mutation, 0.0)
+        scale = self.plan.recovery_scale if scale is None else scale
+        return math.floor(self.ledger.steps_for(epochs) * scale)
+
+    def _epochs_per_match(self) -> float:
+        if self.settings.epochs_per_match is not None:
+            return self.settings.epochs_per_match
+        return min(max(self.settings.budget / 60, 0.5), 5.0)
+
+    # Matches.
+
+    def _round(self, pools: list[list[int]], n_winners: int, greediness: float) -> list[list[int]]:
+        """Draw a round in every pool, train all who take part, and keep lucky ones and winners."""
+        drawn = [pairings(pool, n_winners, self.rng) for pool in pools]
+        players = [candidate for pairs, _ in drawn for pair in pairs for candidate in pair]
+        purpose = f"match, generation {self.generation}"
+        self._train([(candidate, self.plan.match_steps) for candidate in players], purpose)
+        left = []
+        for pairs, lucky in drawn:
+            winners = round_winners(pairs, lambda candidate: self._preference(candidate, greediness))
+            left.append(lucky + winners)
+        self._dismiss(pools, [candidate for pool in left for candidate in pool])
+        return left
+
+    def _leaders(self, pool: list[int], n_winners: int, greediness: float) -> list[int]:
+        """The best `n_winners` of those who have not failed."""
+        ranked = sorted(pool, key=lambda candidate: self._preference(candidate, greediness), reverse=True)
+        return [c for c in ranked[:n_winners] if self.candidates[c].status != "failed"]
+
+    def _preference(self, candidate: int, greediness: float) -> tuple[float, ...]:
+        """What matches are decided by: fitness, then the smaller size."""
+        own = self.candidates[candidate]
+        if own.status == "failed":
+            return (-math.inf,)
+        if self.settings.selection == "random":
+            return (float(self.rng.random()),)
+        parent = self.candidates[own.parent or 0]
+        fitness = self.objective.fitness(own.score, own.n_params, parent.score, parent.n_params, greediness)
+        return (fitness, -own.n_params)
+
+    def _dismiss(self, pools: Sequence[Sequence[int]], kept: Sequence[int]) -> None:
+        """Let go of the weights of all who are not kept."""
+        for pool in pools:
+            for candidate in pool:
+                if candidate not in kept:
+                    loser = self.candidates[candidate]
+                    if loser.status == "competing":
+                        loser.status = "lost"
+                    if candidate != self.best:
+                        loser.network = None
+
+    def _train(self, orders: Sequence[tuple[int, int]], purpose: str) -> None:
+        """Train candidates for so many steps each, and book it."""
+        jobs = []
+        for candidate, steps in orders:
+            own = self.candidates[candidate]
+            jobs.append(TrainingJob(candidate, self._network(candidate), own.last_step, steps, self._job_seed(own)))
+        for job, outcome in zip(jobs, self.train(jobs), strict=True):
+            self.ledger.charge(job.candidate, purpose, outcome.steps)
+            self._book(self.candidates[job.candidate], outcome)
+
+    def _job_seed(self, candidate: Candidate) -> int:
+        """From the search's seed, the candidate and its progress alone: no order of work can change it."""
+        sequence = np.random.SeedSequence([self.seed, candidate.id, candidate.last_step])
+        return int(sequence.generate_state(1)[0])
+
+    def _book(self, candidate: Candidate, outcome: TrainingOutcome) -> None:
+        candidate.steps += outcome.steps
+        candidate.seconds += outcome.seconds
+        candidate.records.extend(outcome.records)
+        if outcome.failure:
+            candidate.status = "failed"
+            candidate.remark = outcome.failure
+            candidate.network = None
+            return
+        candidate.network = outcome.network
+        if outcome.records:
+            last = outcome.records[-self.settings.rolling_epochs :]
+            candidate.score = sum(record.score for record in last) / len(last)
+
+    # The final selection.
+
+    def _select_best(self) -> None:
+        """Among the best so far and the new parents, or among the new parents alone, as published."""
+        rivals = list(self.parents)
+        if self.settings.final_selection == "archive":
+            rivals.insert(0, self.best)
+        previous = self.best
+        if self.settings.selection == "random":
+            self.best = self.parents[0]
+        else:
+            self.best = max(rivals, key=self._final_fitness)
+        if previous != self.best and previous not in self.parents:
+            self.candidates[previous].network = None
+
+    def _final_fitness(self, candidate: int) -> tuple[float, float]:
+        own, start = self.candidates[candidate], self.candidates[0]
+        fitness = self.objective.fitness(own.score, own.n_params, start.score, start.n_params, self.settings.greediness)
+        return fitness, self.objective.goodness(own.score)
