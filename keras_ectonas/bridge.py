@@ -1,0 +1,238 @@
+"""Keras models to networks and back.
+
+Models are built with zeros for initial weights, which are set right after, and given their configured
+initializers back: drawing random numbers that are thrown away would take most of the time.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from .compilation import Compilation
+from .errors import InputError
+from .network import Array, Layer, Network, Shape, Weight
+
+__all__ = ["Blueprint", "LiveModel", "kind_of", "network_of", "untouched_random_state"]
+
+
+@contextmanager
+def untouched_random_state() -> Iterator[None]:
+    """Leave Python's, NumPy's and Keras' global random state as it was.
+
+    Keras draws the seeds of layers and initializers that have none from Python's generator.
+    """
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+def kind_of(layer_class: type) -> str:
+    """The name under which surgery knows a layer class.
+
+    The class name for Keras' own, else the name it was registered with, ``package>name``, or its module in place
+    of the package, so that a class of one's own is never taken for one of Keras' by its name.
+    """
+    if layer_class.__module__.split(".")[0] == "keras":
+        return layer_class.__name__
+    registered: str = keras.saving.get_registered_name(layer_class)
+    return registered if ">" in registered else f"{layer_class.__module__}>{layer_class.__name__}"
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """What a `Network` does not hold and Keras needs to build it.
+
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    input_dtype : str
+    classes : mapping of str to type
+        Layer classes by kind.
+    compilation : Compilation
+    """
+
+    name: str
+    input_dtype: str
+    classes: Mapping[str, type]
+    compilation: Compilation
+
+    @classmethod
+    def of(cls, model: keras.Sequential, compilation: Compilation) -> Blueprint:
+        classes = {kind_of(type(layer)): type(layer) for layer in model.layers}
+        dtype = str(model.inputs[0].dtype)
+        return cls(model.name, dtype, classes, compilation)
+
+    def build(self, network: Network) -> LiveModel:
+        """A compiled Keras model with the weights and the optimizer state of `network`."""
+        with untouched_random_state():
+            model = self.uncompiled(network)
+            self.compilation.compile(model)
+            model.optimizer.build(model.trainable_variables)
+            live = LiveModel(model)
+        live.assign(network)
+        return live
+
+    def uncompiled(self, network: Network) -> keras.Sequential:
+        """The architecture and weights of `network` as a Keras model without optimizer."""
+        with untouched_random_state():
+            layers = [self._layer(layer) for layer in network.layers]
+            model = keras.Sequential(
+                [keras.Input(network.input_shape, dtype=self.input_dtype), *layers], name=self.name
+            )
+            for own, built in zip(network.layers, model.layers, strict=True):
+                _restore_initializers(own, built)
+                _assign_layer(own, built)
+        return model
+
+    def _layer(self, layer: Layer) -> keras.layers.Layer:
+        cls: Any = self.classes.get(layer.kind) or getattr(keras.layers, layer.kind, None)
+        if cls is None:
+            raise InputError(f"layer {layer.name!r}: no class is known for {layer.kind!r}.")
+        config = dict(layer.config)
+        if cls.__module__.split(".")[0] == "keras" and layer.kind not in ("Sequential", "Functional"):
+            for key in config:
+                if key.endswith("_initializer"):
+                    config[key] = "zeros"
+        built: keras.layers.Layer = cls.from_config(config)
+        return built
+
+
+def network_of(model: keras.Sequential, nonnegative_input: bool = False) -> Network:
+    """A built Keras model as a value; the arrays are copies."""
+    layers = [
+        Layer(
+            kind_of(type(layer)),
+            layer.get_config(),
+            tuple(Weight(_short_name(variable), _array(variable)) for variable in layer.weights),
+            _output_shape(layer),
+        )
+        for layer in model.layers
+    ]
+    network = Network(tuple(model.input_shape[1:]), tuple(layers), nonnegative_input=nonnegative_input)
+    if model.compiled and model.optimizer.built:
+        return LiveModel(model).collect(network)
+    return network
+
+
+@dataclass
+class LiveModel:
+    """A compiled Keras model that can take on the weights of any network of its architecture.
+
+    Its compiled programs stay with it, so that candidates of one architecture share them.
+    """
+
+    model: keras.Sequential
+    _initial: dict[str, Array] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._initial = {variable.name: _array(variable) for variable in self.model.optimizer.variables}
+
+    def assign(self, network: Network) -> None:
+        """Take on weights and optimizer state. What the optimizer has no memory of starts anew."""
+        for own, built in zip(network.layers, self.model.layers, strict=True):
+            _assign_layer(own, built)
+        slots = self._slot_variables()
+        for variable in self.model.optimizer.variables:
+            value = self._initial[variable.name]
+            place = slots.get(variable.name)
+            if place is None:
+                value = network.optimizer_state.get(variable.name, value)
+            else:
+                layer, weight, slot = place
+                value = network.layers[layer].weights[weight].slots.get(slot, value)
+            variable.assign(value)
+
+    def collect(self, network: Network) -> Network:
+        """`network` with the model's present weights and optimizer state."""
+        by_place: dict[tuple[int, int], dict[str, Array]] = {}
+        state: dict[str, Array] = {}
+        slots = self._slot_variables()
+        for variable in self.model.optimizer.variables:
+            place = slots.get(variable.name)
+            if place is not None:
+                by_place.setdefault(place[:2], {})[place[2]] = _array(variable)
+            elif variable.shape == ():
+                state[variable.name] = _array(variable)
+        layers = []
+        for index, (own, built) in enumerate(zip(network.layers, self.model.layers, strict=True)):
+            weights = tuple(
+                Weight(weight.name, _array(variable), by_place.get((index, position), {}))
+                for position, (weight, variable) in enumerate(zip(own.weights, built.weights, strict=True))
+            )
+            layers.append(replace(own, weights=weights))
+        return replace(network, layers=tuple(layers), optimizer_state=state)
+
+    def reseed(self, seed: int) -> None:
+        """Start the random generators of dropout and noise layers from `seed`."""
+        generators = [
+            generator
+            for layer in self.model._flatten_layers(include_self=False)
+            for generator in getattr(layer, "_seed_generators", [])
+        ]
+        sequence = np.random.SeedSequence([seed, 1])
+        for generator, state in zip(generators, sequence.spawn(len(generators)), strict=True):
+            drawn = int(state.generate_state(1)[0]) % (2**31)
+            generator.state.assign(np.asarray([drawn, 0], dtype="uint32").astype(str(generator.state.dtype)))
+
+    def _slot_variables(self) -> dict[str, tuple[int, int, str]]:
+        """For each optimizer variable that belongs to a weight: layer, position of the weight, slot.
+
+        Keras names such a variable after the weight's path, with the slot's name behind it.
+        """
+        prefixes = {
+            variable.path.replace("/", "_") + "_": (index, position, tuple(variable.shape))
+            for index, layer in enumerate(self.model.layers)
+            for position, variable in enumerate(layer.weights)
+            if variable.trainable
+        }
+        found: dict[str, tuple[int, int, str]] = {}
+        for variable in self.model.optimizer.variables:
+            fitting = [prefix for prefix in prefixes if variable.name.startswith(prefix)]
+            if not fitting:
+                continue
+            prefix = max(fitting, key=len)
+            index, position, shape = prefixes[prefix]
+            if tuple(variable.shape) == shape:
+                found[variable.name] = (index, position, variable.name[len(prefix) :])
+        return found
+
+
+def _assign_layer(own: Layer, built: keras.layers.Layer) -> None:
+    for weight, variable in zip(own.weights, built.weights, strict=True):
+        variable.assign(weight.value)
+    if own.weights and hasattr(built, "finalize_state"):
+        built.finalize_state()
+
+
+def _restore_initializers(own: Layer, built: keras.layers.Layer) -> None:
+    for key, value in own.config.items():
+        if key.endswith("_initializer") and hasattr(built, key):
+            setattr(built, key, keras.initializers.get(value))
+
+
+def _array(variable: Any) -> Array:
+    # On the CPU a backend may hand out a view of memory that the next training step overwrites.
+    return np.array(keras.ops.convert_to_numpy(variable))
+
+
+def _short_name(variable: Any) -> str:
+    return str(variable.name)
+
+
+def _output_shape(layer: keras.layers.Layer) -> Shape | None:
+    try:
+        shape = layer.output.shape
+    except (AttributeError, ValueError):
+        return None
+    return tuple(shape[1:])

@@ -1,0 +1,99 @@
+"""What ``compile`` was told, kept so that every candidate can be compiled in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from .errors import InputError
+
+__all__ = ["Compilation"]
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """The arguments of ``keras.Model.compile``, each good for any number of models.
+
+    Parameters
+    ----------
+    optimizer : mapping
+        As ``keras.optimizers.serialize`` gives it.
+    loss : str, callable or ``keras.losses.Loss``
+    metrics, weighted_metrics : tuple
+        Names, functions or ``keras.metrics.Metric``, which are copied for each model.
+    options : mapping
+        The other arguments.
+    """
+
+    optimizer: Mapping[str, Any]
+    loss: Any
+    metrics: tuple[Any, ...] = ()
+    weighted_metrics: tuple[Any, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: keras.Model) -> Compilation | None:
+        """What `model` was compiled with; None if it was not compiled."""
+        if not model.compiled:
+            return None
+        config = dict(model._compile_config.config)
+        config.pop("optimizer", None)
+        return cls(
+            serialized_optimizer(model.optimizer),
+            config.pop("loss", None),
+            _as_tuple("metrics", config.pop("metrics", None)),
+            _as_tuple("weighted_metrics", config.pop("weighted_metrics", None)),
+            {key: value for key, value in config.items() if value is not None},
+        )
+
+    def compile(self, model: keras.Model) -> None:
+        """Compile `model`, with an optimizer and metrics of its own."""
+        model.compile(
+            optimizer=keras.optimizers.deserialize(dict(self.optimizer)),
+            loss=self.loss,
+            metrics=[_copy_of(metric) for metric in self.metrics],
+            weighted_metrics=[_copy_of(metric) for metric in self.weighted_metrics] or None,
+            **self.options,
+        )
+
+    @property
+    def loss_name(self) -> str:
+        """The loss in snake case, as far as it has a name."""
+        if isinstance(self.loss, str):
+            return self.loss
+        name = getattr(self.loss, "__name__", None) or getattr(self.loss, "name", None)
+        return str(name or "")
+
+
+def serialized_optimizer(optimizer: Any) -> dict[str, Any]:
+    """A name, a configuration or an optimizer as the configuration of a fresh one."""
+    try:
+        found = keras.optimizers.get(dict(optimizer) if isinstance(optimizer, Mapping) else optimizer)
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"optimizer={optimizer!r}: expected a Keras optimizer, its name or its configuration. {error}"
+        ) from error
+    serialized: dict[str, Any] = keras.optimizers.serialize(found)
+    return serialized
+
+
+def _as_tuple(argument: str, metrics: Any) -> tuple[Any, ...]:
+    if metrics is None:
+        return ()
+    if isinstance(metrics, Mapping):
+        metrics = list(metrics.values())
+    if not isinstance(metrics, (list, tuple)):
+        raise InputError(f"{argument}={metrics!r}: expected a list.")
+    flat: list[Any] = []
+    for metric in metrics:
+        flat.extend(metric if isinstance(metric, (list, tuple)) else [metric])
+    return tuple(flat)
+
+
+def _copy_of(metric: Any) -> Any:
+    if isinstance(metric, keras.metrics.Metric):
+        return type(metric).from_config(metric.get_config())
+    return metric
