@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
 
 from .errors import InputError
 
-__all__ = ["Compilation"]
+__all__ = ["Compilation", "serialized_optimizer"]
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,32 @@ class Compilation:
 
     @property
     def loss_name(self) -> str:
-        """The loss in snake case, as far as it has a name."""
-        if isinstance(self.loss, str):
-            return self.loss
-        name = getattr(self.loss, "__name__", None) or getattr(self.loss, "name", None)
+        """The loss in snake case, as far as it has a name.
+
+        Raises
+        ------
+        InputError
+            If it is a name that Keras does not know, or no single loss.
+        """
+        if self.loss is None or isinstance(self.loss, (list, tuple, dict)):
+            raise InputError(f"loss={self.loss!r}: expected a single loss.")
+        try:
+            found = keras.losses.get(self.loss)
+        except ValueError as error:
+            raise InputError(f"loss={self.loss!r}: expected a Keras loss, its name, or a function.") from error
+        name = getattr(found, "__name__", None) or getattr(found, "name", None)
         return str(name or "")
+
+    def changed(self, optimizer: Any = None, loss: Any = None, metrics: Any = None) -> Compilation:
+        """With what is given in place of what was compiled."""
+        changes: dict[str, Any] = {}
+        if optimizer is not None:
+            changes["optimizer"] = serialized_optimizer(optimizer)
+        if loss is not None:
+            changes["loss"] = loss
+        if metrics is not None:
+            changes["metrics"] = _as_tuple("metrics", metrics)
+        return replace(self, **changes)
 
 
 def serialized_optimizer(optimizer: Any) -> dict[str, Any]:

@@ -99,11 +99,15 @@ class Search:
     def done(self) -> bool:
         return self.phase == "done"
 
-    def run(self) -> None:
-        """Step until done. One `KeyboardInterrupt` ends the search with the best so far."""
+    def run(self, watch: Callable[[Search], None] = lambda _: None) -> None:
+        """Step until done, calling `watch` after each step.
+
+        One `KeyboardInterrupt` ends the search with the best so far.
+        """
         try:
             while not self.done:
                 self.step()
+                watch(self)
         except KeyboardInterrupt:
             if self.candidates[0].score is None:
                 raise

@@ -1,0 +1,94 @@
+"""The search as a Keras callback: ``model.fit`` is the warm start, the winner takes the model's place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from .bridge import Blueprint, LiveModel, network_of
+from .compilation import Compilation
+from .data import checked_array, checked_targets
+from .errors import InputError
+from .trainer import ECToNASTrainer
+
+__all__ = ["ECToNASCallback"]
+
+
+class ECToNASCallback(keras.callbacks.Callback):  # type: ignore[misc]
+    """Search when ``model.fit`` ends, from the model that it trained, and leave the winner in the model.
+
+    Parameters
+    ----------
+    x, y : array-like
+        Training rows, as ``fit`` receives them.
+    validation_data : tuple (x, y), optional
+        Rows to score on; without them a tenth of the rows is held out from the search.
+    **knobs
+        The parameters of `ECToNASTrainer` but for ``model``.
+
+    Attributes
+    ----------
+    lineage_, candidates_, history_, n_epochs_ and the others
+        As those of `ECToNASTrainer`.
+
+    Raises
+    ------
+    InputError
+        When ``fit`` begins, before any training, if an argument cannot be used.
+    """
+
+    def __init__(self, x: Any, y: Any, validation_data: Any = None, **knobs: Any) -> None:
+        super().__init__()
+        refused = sorted({"model", "warmup_epochs", "optimizer", "loss", "metrics"} & set(knobs))
+        if refused:
+            raise InputError(f"{refused[0]}: the callback takes it from the model that is being fitted.")
+        try:
+            self._trainer = ECToNASTrainer(warmup_epochs=0, **knobs)
+        except TypeError as error:
+            raise InputError(f"unknown argument for ECToNASCallback: {error}.") from error
+        self._x, self._y, self._validation_data = x, y, validation_data
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Check every argument before ``fit`` spends time."""
+        if not isinstance(self.model, keras.Sequential):
+            raise InputError(f"model of type {type(self.model).__name__}: expected a keras.Sequential.")
+        x = checked_array("x", self._x, "float32")
+        checked_targets("y", self._y, len(x))
+        if self.model.built:
+            self._session()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Search, and put the winner into the model."""
+        session = self._session()
+        start = network_of(self.model, nonnegative_input=session.start.nonnegative_input)
+        session.start = start
+        session.start_step = int(self.model.optimizer.iterations)
+        search = session.run()
+        for name, value in session.results(search).items():
+            setattr(self, name, value)
+        if session.task.is_classification:
+            self.classes_ = session.task.classes
+        if search.best != 0:
+            _replace_layers(self.model, session.blueprint, search.winner().network)
+        self.model_ = self.model
+
+    def _session(self) -> Any:
+        self._trainer.model = self.model
+        return self._trainer._session(self._x, self._y, None, self._validation_data)
+
+
+def _replace_layers(model: keras.Sequential, blueprint: Blueprint, network: Any) -> None:
+    """Take the old layers out of `model`, put those of `network` in, and compile anew."""
+    built = blueprint.uncompiled(network)
+    layers = list(built.layers)
+    while model.layers:
+        model.pop()
+    for layer in layers:
+        model.add(layer)
+    compilation = Compilation.of(model)
+    if compilation is None:
+        raise InputError("model is no longer compiled")
+    compilation.compile(model)
+    model.optimizer.build(model.trainable_variables)
+    LiveModel(model).assign(network)

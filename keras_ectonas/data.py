@@ -1,0 +1,149 @@
+"""The rows to train on and the rows to score on: checked, split and ready for an engine."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from .errors import InputError
+from .network import Array
+from .task import Task
+
+__all__ = ["Rows", "TrainingData", "checked_array", "checked_targets", "checked_weights", "split"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Samples with their targets.
+
+    Parameters
+    ----------
+    x : ndarray of shape (rows, ...)
+    y : ndarray of shape (rows,) or (rows, ...)
+        In the form that the loss expects.
+    labels : ndarray of shape (rows,) or (rows, ...)
+        The targets as the user gave them.
+    weights : ndarray of shape (rows,) or None
+    """
+
+    x: Array
+    y: Array
+    labels: Array
+    weights: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, index: Array) -> Rows:
+        weights = None if self.weights is None else self.weights[index]
+        return Rows(self.x[index], self.y[index], self.labels[index], weights)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What an engine works with."""
+
+    train: Rows
+    validation: Rows
+    batch_size: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Minibatches in one pass, the last partial one included."""
+        return math.ceil(len(self.train) / self.batch_size)
+
+
+def checked_array(argument: str, values: Any, dtype: str) -> Array:
+    """Samples as a finite numeric array.
+
+    Parameters
+    ----------
+    argument : str
+        The name to use in errors.
+    values : array-like or frame of shape (rows, ...)
+    dtype : str
+        Number type of the model's input.
+
+    Raises
+    ------
+    InputError
+    """
+    if hasattr(values, "toarray"):
+        raise InputError(f"{argument} is a sparse matrix: expected a dense array. Call its toarray().")
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "fiub":
+            array = array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{argument} of type {type(values).__name__} cannot be read as numbers: {error}. "
+            "Expected an array or a frame of numbers; encode text columns first."
+        ) from error
+    if array.ndim < 2:
+        raise InputError(f"{argument} has shape {array.shape}: expected one row for each sample, shape (rows, ...).")
+    if len(array) == 0:
+        raise InputError(f"{argument} has no rows.")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = int((~np.isfinite(array)).sum())
+        raise InputError(f"{argument} holds {bad} values that are NaN or infinite: expected finite numbers.")
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def checked_targets(argument: str, y: Any, n_rows: int) -> Array:
+    """Targets as an array of `n_rows`; a column vector becomes one-dimensional."""
+    if y is None:
+        raise InputError(f"{argument}=None: expected one target for each row of X.")
+    array = np.asarray(y)
+    if array.ndim == 0:
+        raise InputError(f"{argument}={y!r}: expected one target for each row of X.")
+    if len(array) != n_rows:
+        raise InputError(f"{argument} has {len(array)} rows, X has {n_rows}: expected as many.")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InputError(f"{argument} holds values that are NaN or infinite: expected finite numbers.")
+    return array.reshape(n_rows) if array.ndim == 2 and array.shape[1] == 1 else array
+
+
+def checked_weights(argument: str, weights: Any, n_rows: int) -> Array | None:
+    """Sample weights as an array of shape (rows,), or None."""
+    if weights is None:
+        return None
+    array = np.asarray(weights, dtype=np.float32)
+    if array.shape != (n_rows,):
+        raise InputError(f"{argument} has shape {array.shape}: expected {(n_rows,)}, one for each row.")
+    if not np.isfinite(array).all() or (array < 0).any():
+        raise InputError(f"{argument} holds values that are negative or not finite.")
+    return array
+
+
+def split(rows: Rows, fraction: float, task: Task, seed: int) -> tuple[Rows, Rows]:
+    """Shuffle and split into training and validation rows, each class in proportion where possible.
+
+    Raises
+    ------
+    InputError
+        If `fraction` is not between 0 and 1, or one of the parts would be empty.
+    """
+    if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 < fraction < 1:
+        raise InputError(f"validation_fraction={fraction!r}: expected a number above 0 and below 1.")
+    n_validation = math.ceil(fraction * len(rows))
+    if n_validation >= len(rows):
+        raise InputError(f"validation_fraction={fraction!r} of {len(rows)} rows leaves none to train on.")
+    train, validation = train_test_split(
+        np.arange(len(rows)),
+        test_size=n_validation,
+        random_state=seed % 2**32,
+        stratify=_strata(rows, task, n_validation),
+    )
+    return rows.take(np.sort(train)), rows.take(np.sort(validation))
+
+
+def _strata(rows: Rows, task: Task, n_validation: int) -> Array | None:
+    if task.target not in ("index", "binary") or rows.labels.ndim != 1:
+        return None
+    _, counts = np.unique(rows.labels, return_counts=True)
+    possible = counts.min() >= 2 and min(n_validation, len(rows) - n_validation) >= len(counts)
+    return rows.labels if possible else None

@@ -1,0 +1,247 @@
+"""The ``fit`` engine: Keras' own ``model.fit``, right on every backend."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import logging
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import keras
+import numpy as np
+
+from ..bridge import Blueprint, LiveModel, untouched_random_state
+from ..data import Rows, TrainingData
+from ..lineage import EpochRecord, TrainingJob, TrainingOutcome
+from ..network import Array
+from ..scoring import Scoring
+from ..task import Task
+from .base import Engine
+
+__all__ = ["FitEngine", "evaluation_batch", "outputs_of"]
+
+_LOGGER = logging.getLogger(__name__)
+_MODELS_KEPT: Final = 6
+_EVALUATION_BATCH: Final = 2048
+_DROPPED_BEFORE_CLEARING: Final = 24
+
+
+class FitEngine(Engine):
+    """Trains with ``keras.Model.fit``, one candidate after the other.
+
+    Parameters
+    ----------
+    blueprint : Blueprint
+    data : TrainingData
+    scoring : Scoring
+    task : Task
+    callbacks : sequence of keras.callbacks.Callback
+        Copied for each training.
+    out_of_time : callable
+        Asked after each epoch; True ends the training there.
+    """
+
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        data: TrainingData,
+        scoring: Scoring,
+        task: Task,
+        callbacks: Sequence[Any] = (),
+        out_of_time: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._blueprint = blueprint
+        self._data = data
+        self._scoring = scoring
+        self._task = task
+        self._callbacks = tuple(callbacks)
+        self._out_of_time = out_of_time
+        self._models: OrderedDict[str, LiveModel] = OrderedDict()
+        self._n_dropped = 0
+
+    def train(self, jobs: Sequence[TrainingJob]) -> list[TrainingOutcome]:
+        with untouched_random_state():
+            return [self._train_one(job) for job in jobs]
+
+    def close(self) -> None:
+        self._models.clear()
+        gc.collect()
+
+    def _train_one(self, job: TrainingJob) -> TrainingOutcome:
+        began = time.perf_counter()
+        watch = _Watch(self, job)
+        try:
+            live = self._model_for(job)
+            watch.live = live
+            if job.steps == 0:
+                watch.record({})
+            for steps, n_epochs in self._portions(job.steps):
+                if watch.failure or watch.stopped:
+                    break
+                watch.fit(steps, n_epochs)
+            failure = watch.failure
+        except Exception as error:  # A candidate's failure is the record's business, not the search's end.
+            _LOGGER.warning("candidate %d failed in training", job.candidate, exc_info=True)
+            failure = f"{type(error).__name__}: {error}"
+            self._models.pop(job.network.architecture(), None)
+        seconds = time.perf_counter() - began
+        network = job.network
+        if not failure:
+            network = live.collect(job.network)
+            failure = "" if network.is_finite() else "a weight is not finite"
+        if failure:
+            network = job.network
+        return TrainingOutcome(network, tuple(watch.records), watch.steps_taken, seconds, failure)
+
+    def _portions(self, steps: int) -> list[tuple[int, int]]:
+        """Whole epochs, then what is left of one: (steps an epoch, epochs)."""
+        whole, rest = divmod(steps, self._data.steps_per_epoch)
+        portions = [(self._data.steps_per_epoch, whole)] if whole else []
+        return [*portions, (rest, 1)] if rest else portions
+
+    def _model_for(self, job: TrainingJob) -> LiveModel:
+        key = job.network.architecture()
+        if key in self._models:
+            self._models.move_to_end(key)
+            self._models[key].assign(job.network)
+        else:
+            self._models[key] = self._blueprint.build(job.network)
+            while len(self._models) > _MODELS_KEPT:
+                self._models.popitem(last=False)
+                self._n_dropped += 1
+            if self._n_dropped >= _DROPPED_BEFORE_CLEARING:
+                self._clear_programs()
+        self._models[key].reseed(job.seed)
+        return self._models[key]
+
+    def _clear_programs(self) -> None:
+        """Compiled programs of models that are gone stay in JAX's caches until told to go."""
+        self._n_dropped = 0
+        gc.collect()
+        if keras.backend.backend() == "jax":
+            import jax
+
+            jax.clear_caches()
+
+
+class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
+    """One training: keeps its records, and stops it when it diverges or time is up."""
+
+    def __init__(self, engine: FitEngine, job: TrainingJob) -> None:
+        super().__init__()
+        self.engine = engine
+        self.job = job
+        self.live: LiveModel | None = None
+        self.records: list[EpochRecord] = []
+        self.steps_taken = 0
+        self.failure = ""
+        self.stopped = False
+        self._steps_in_epoch = 0
+        self._epoch = 0
+
+    def fit(self, steps: int, n_epochs: int) -> None:
+        """Train `n_epochs` times `steps` minibatches."""
+        if self.live is None:
+            raise RuntimeError("no model to train")
+        data = self.engine._data
+        batches = _Batches(data.train, data.batch_size, steps, [self.job.seed, self._epoch])
+        validation = data.validation
+        held_out = (validation.x, validation.y, validation.weights)
+        self._steps_in_epoch = steps
+        first_epoch = self._epochs_before()
+        before = int(self.live.model.optimizer.iterations)
+        try:
+            self.live.model.fit(
+                batches,
+                epochs=first_epoch + n_epochs,
+                initial_epoch=first_epoch,
+                shuffle=False,
+                verbose=0,
+                validation_data=held_out if validation.weights is not None else held_out[:2],
+                validation_batch_size=evaluation_batch(len(validation)),
+                callbacks=[*(copy.deepcopy(callback) for callback in self.engine._callbacks), self],
+            )
+        finally:
+            self.steps_taken += int(self.live.model.optimizer.iterations) - before
+        self._epoch += n_epochs
+
+    def _epochs_before(self) -> int:
+        """Epochs along the lineage, which is what a callback with a schedule must see."""
+        return (self.job.first_step + self.steps_taken) // self.engine._data.steps_per_epoch
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        steps = self._steps_in_epoch * (epoch - self._epochs_before() + 1)
+        self.record(dict(logs or {}), self.steps_taken + steps)
+        if self.failure:
+            self.model.stop_training = True
+        elif self.engine._out_of_time():
+            self.stopped = self.model.stop_training = True
+
+    def record(self, logs: dict[str, float], steps: int = 0) -> None:
+        """Score the model as it is now."""
+        if self.live is None:
+            raise RuntimeError("no model to score")
+        validation = self.engine._data.validation
+        model = self.live.model
+        if not logs:
+            found = model.evaluate(
+                validation.x,
+                validation.y,
+                sample_weight=validation.weights,
+                batch_size=evaluation_batch(len(validation)),
+                verbose=0,
+                return_dict=True,
+            )
+            logs = {f"val_{name}": value for name, value in found.items()}
+        plain = {name: float(value) for name, value in logs.items()}
+        for name in ("loss", "val_loss"):
+            if not math.isfinite(plain.get(name, 0.0)):
+                self.failure = f"{name} became {plain[name]}"
+                return
+        score = self.engine._scoring.score(plain, self._outputs, self.engine._task, validation.labels)
+        if not math.isfinite(score):
+            self.failure = f"the score became {score}"
+            return
+        self.records.append(EpochRecord(self.job.first_step + steps, score, plain))
+
+    def _outputs(self) -> Array:
+        if self.live is None:
+            raise RuntimeError("no model to ask")
+        return outputs_of(self.live.model, self.engine._data.validation.x)
+
+
+class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Minibatches in an order that the seed decides; each epoch draws anew."""
+
+    def __init__(self, rows: Rows, batch_size: int, n_batches: int, seed: Sequence[int]) -> None:
+        super().__init__(workers=1, use_multiprocessing=False, max_queue_size=1)
+        self._rows = rows
+        self._batch_size = batch_size
+        self._n_batches = n_batches
+        self._rng = np.random.default_rng(list(seed))
+        self._order = self._rng.permutation(len(rows))
+
+    def __len__(self) -> int:
+        return self._n_batches
+
+    def __getitem__(self, index: int) -> tuple[Array, ...]:
+        chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        x, y = self._rows.x[chosen], self._rows.y[chosen]
+        return (x, y) if self._rows.weights is None else (x, y, self._rows.weights[chosen])
+
+    def on_epoch_end(self) -> None:
+        self._order = self._rng.permutation(len(self._rows))
+
+
+def evaluation_batch(n_rows: int) -> int:
+    """A large batch size that divides the rows into equal parts, as far as it can."""
+    return math.ceil(n_rows / math.ceil(n_rows / _EVALUATION_BATCH))
+
+
+def outputs_of(model: keras.Model, x: Array) -> Array:
+    """What `model` gives for `x`, in float."""
+    return np.asarray(model.predict(x, batch_size=evaluation_batch(len(x)), verbose=0))

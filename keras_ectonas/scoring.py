@@ -1,0 +1,160 @@
+"""How a candidate is scored on the validation rows: by a metric that Keras reports, or by a scikit-learn scorer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import get_scorer, get_scorer_names
+
+from .compilation import Compilation
+from .errors import InputError
+from .fitness import Objective
+from .network import Array
+from .task import Task
+
+__all__ = ["Scoring", "resolve_scoring"]
+
+_ACCURACIES = frozenset({"accuracy", "acc", "binary_accuracy", "categorical_accuracy", "sparse_categorical_accuracy"})
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The objective and where its score comes from.
+
+    Parameters
+    ----------
+    objective : Objective
+    log_name : str or None
+        The metric among what Keras reports, without ``val_``.
+    scorer : callable or None
+        Otherwise: a scikit-learn scorer ``(estimator, X, y)``.
+    """
+
+    objective: Objective
+    log_name: str | None = None
+    scorer: Callable[..., Any] | None = None
+
+    def score(self, logs: Mapping[str, float], outputs: Callable[[], Array], task: Task, y: Array) -> float:
+        """The score of a candidate.
+
+        Parameters
+        ----------
+        logs : mapping of str to float
+            What Keras reported for the validation rows, with the prefix ``val_``.
+        outputs : callable
+            Gives the model's outputs for the validation rows; called only if needed.
+        task : Task
+        y : ndarray
+            The validation targets, as the user gave them.
+        """
+        if self.log_name is not None:
+            return float(logs[f"val_{self.log_name}"])
+        if self.scorer is None:
+            raise InputError("a scoring needs the name of a metric or a scorer")
+        shown = _Predicted(task, outputs())
+        return float(self.scorer(shown, np.arange(len(y))[:, None], y))
+
+
+def resolve_scoring(scoring: Any, compilation: Compilation, task: Task) -> Scoring:
+    """Find out what ``scoring`` means.
+
+    Parameters
+    ----------
+    scoring : str, callable or None
+        A metric that the model is compiled with, ``"loss"``, the name of a scikit-learn scorer, or a scorer.
+        None: accuracy for labels, the loss for values.
+
+    Raises
+    ------
+    InputError
+        If it means nothing, or if it is not known whether more of it is better.
+    """
+    metrics = {_log_name(m): m for m in (*compilation.metrics, *compilation.weighted_metrics)}
+    if scoring is None:
+        return _default_scoring(metrics, task)
+    if callable(scoring):
+        name = getattr(scoring, "__name__", None) or repr(scoring)
+        return Scoring(Objective(name), scorer=scoring)
+    if not isinstance(scoring, str):
+        raise InputError(f"scoring={scoring!r}: expected a name or a scorer.")
+    name = scoring.removeprefix("val_")
+    if name == "loss":
+        return Scoring(Objective("loss", higher_is_better=False, relative=True), log_name="loss")
+    if name in metrics:
+        higher = _higher_is_better(name, metrics[name])
+        return Scoring(Objective(name, higher, relative=not higher), log_name=name)
+    try:
+        scorer = get_scorer(scoring)
+    except ValueError as error:
+        raise InputError(
+            f"scoring={scoring!r}: expected 'loss', a metric of the compiled model ({sorted(metrics)}) "
+            f"or a scikit-learn scorer such as {get_scorer_names()[:3]}."
+        ) from error
+    return Scoring(Objective(scoring, relative=scoring.startswith("neg_")), scorer=scorer)
+
+
+def _default_scoring(metrics: Mapping[str, Any], task: Task) -> Scoring:
+    if not task.is_classification:
+        return Scoring(Objective("loss", higher_is_better=False, relative=True), log_name="loss")
+    for name in metrics:
+        if name in _ACCURACIES:
+            return Scoring(Objective(name), log_name=name)
+    return Scoring(Objective("accuracy"), scorer=get_scorer("accuracy"))
+
+
+def _log_name(metric: Any) -> str:
+    if isinstance(metric, str):
+        if metric in _ACCURACIES:
+            return metric
+        found = keras.metrics.get(metric)
+        return found.name if isinstance(found, keras.metrics.Metric) else metric
+    return str(getattr(metric, "name", None) or getattr(metric, "__name__", repr(metric)))
+
+
+def _higher_is_better(name: str, metric: Any) -> bool:
+    if isinstance(metric, str):
+        metric = keras.metrics.Accuracy() if metric in _ACCURACIES else keras.metrics.get(metric)
+    direction = getattr(metric, "_direction", None)
+    if direction in ("up", "down"):
+        return bool(direction == "up")
+    words = name.lower()
+    if any(word in words for word in ("error", "loss", "mse", "mae", "crossentropy", "divergence")):
+        return False
+    if any(word in words for word in ("accuracy", "precision", "recall", "auc", "r2", "f1", "iou", "score")):
+        return True
+    raise InputError(
+        f"scoring={name!r}: it is not known whether more of this metric is better. "
+        "Give a scorer made with sklearn.metrics.make_scorer."
+    )
+
+
+class _Predicted(ClassifierMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """A fitted estimator as scorers want to see one, whose answers are there already.
+
+    Its ``X`` are the numbers of the rows.
+    """
+
+    def __init__(self, task: Task, outputs: Array) -> None:
+        self.task = task
+        self.outputs = outputs
+        if task.is_classification:
+            self.classes_ = task.classes
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "classifier" if self.task.is_classification else "regressor"
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def predict(self, rows: Array) -> Array:
+        return self.task.decode(self.outputs[np.asarray(rows)[:, 0]])
+
+    def predict_proba(self, rows: Array) -> Array:
+        return self.task.probabilities(self.outputs[np.asarray(rows)[:, 0]])

@@ -1,0 +1,194 @@
+"""One search from settings, a start and data to its results: what the trainer and the callback share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import keras
+import numpy as np
+
+from .bridge import Blueprint
+from .budget import Ledger
+from .data import TrainingData
+from .engines import Engine, FitEngine
+from .errors import InputError
+from .lineage import ancestry
+from .network import Network
+from .progress import Progress
+from .rules import producer_rule
+from .scoring import Scoring
+from .search import Search
+from .settings import SearchSettings, choice
+from .surgery import PublishedSurgery, Surgery
+from .task import Task
+
+__all__ = ["Session", "candidate_columns", "check_choices", "settings_from", "winner_history"]
+
+
+def settings_from(parameters: Mapping[str, Any]) -> SearchSettings:
+    """The knobs of the search among the parameters of an estimator, checked."""
+    names = {field.name for field in fields(SearchSettings)}
+    return SearchSettings(**{name: value for name, value in parameters.items() if name in names})
+
+
+@dataclass
+class Session:
+    """A search, ready to run.
+
+    Parameters
+    ----------
+    start : Network
+    blueprint : Blueprint
+    data : TrainingData
+    task : Task
+    scoring : Scoring
+    settings : SearchSettings
+    surgery : str
+    engine : str
+    callbacks : sequence of keras.callbacks.Callback
+    seed : int
+    verbose : int
+    start_step : int
+        Optimizer steps the start has had.
+    """
+
+    start: Network
+    blueprint: Blueprint
+    data: TrainingData
+    task: Task
+    scoring: Scoring
+    settings: SearchSettings
+    surgery: str
+    engine: str
+    callbacks: Sequence[Any]
+    seed: int
+    verbose: int = 0
+    start_step: int = 0
+
+    def __post_init__(self) -> None:
+        _check_start(self.start, self.settings)
+        self._ledger = Ledger.for_epochs(self.settings.budget, self.data.steps_per_epoch)
+        if self._ledger.limit < 1:
+            raise InputError(
+                f"budget={self.settings.budget!r} epochs is less than one minibatch of "
+                f"{self.data.batch_size} rows out of {len(self.data.train)}."
+            )
+
+    def run(self) -> Search:
+        """Search until the budget is spent, time is up, or somebody interrupts."""
+        engine = self._engine()
+        search = Search(
+            self.start,
+            self.settings,
+            self.scoring.objective,
+            self._surgery(),
+            self._ledger,
+            self.seed,
+            engine.train,
+            start_step=self.start_step,
+        )
+        progress = Progress(self.verbose)
+        try:
+            search.run(progress.update)
+        finally:
+            engine.close()
+        progress.finish(search)
+        return search
+
+    def model(self, search: Search) -> keras.Sequential:
+        """The winner as a plain Keras model, trained and compiled."""
+        network = search.winner().network
+        if network is None:
+            raise InputError("the winner's weights are gone")
+        return self.blueprint.build(network).model
+
+    def results(self, search: Search) -> dict[str, Any]:
+        """The fitted attributes that a trainer and a callback have in common."""
+        return {
+            "lineage_": search.lineage(),
+            "candidates_": candidate_columns(search),
+            "refusals_": list(search.refusals),
+            "history_": winner_history(search),
+            "n_epochs_": search.ledger.epochs_spent,
+            "ended_by_": search.ended_by,
+            "best_score_": search.winner().score,
+        }
+
+    def _surgery(self) -> Surgery:
+        return PublishedSurgery()
+
+    def _engine(self) -> Engine:
+        limit = self.settings.max_time
+        deadline = np.inf if limit is None else time.monotonic() + limit
+        return FitEngine(
+            self.blueprint,
+            self.data,
+            self.scoring,
+            self.task,
+            self.callbacks,
+            out_of_time=lambda: time.monotonic() >= deadline,
+        )
+
+
+def check_choices(surgery: Any, engine: Any, verbose: Any, batch_size: Any) -> None:
+    """Refuse what no setting explains, before any work."""
+    choice("surgery", surgery, ("calibrated", "paper"))
+    choice("engine", engine, ("auto", "fit"))
+    if isinstance(verbose, bool) or verbose not in (0, 1, 2):
+        raise InputError(f"verbose={verbose!r}: expected 0, 1 or 2.")
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise InputError(f"batch_size={batch_size!r}: expected a whole number of at least 1.")
+
+
+def _check_start(network: Network, settings: SearchSettings) -> None:
+    if not any(producer_rule(layer) is not None for layer in network.layers):
+        raise InputError(
+            f"model has no output layer that a search could keep: its layers are "
+            f"{[layer.kind for layer in network.layers]}. Expected at least one dense layer or convolution."
+        )
+    if settings.max_params is not None and network.n_params > settings.max_params:
+        raise InputError(
+            f"model has {network.n_params} parameters, max_params={settings.max_params}: "
+            "start from a smaller model or raise the limit."
+        )
+    if not network.is_finite():
+        raise InputError("model has weights that are NaN or infinite.")
+
+
+def candidate_columns(search: Search) -> dict[str, list[Any]]:
+    """Every candidate ever made, as columns for a data frame."""
+    per_epoch = search.ledger.steps_per_epoch
+    candidates = search.candidates
+    return {
+        "id": [c.id for c in candidates],
+        "parent": [c.parent for c in candidates],
+        "generation": [c.generation for c in candidates],
+        "mutation": [c.mutation for c in candidates],
+        "description": [c.description for c in candidates],
+        "architecture": [c.architecture for c in candidates],
+        "n_params": [c.n_params for c in candidates],
+        "score": [c.score for c in candidates],
+        "status": ["winner" if c.id == search.best else c.status for c in candidates],
+        "first_epoch": [c.step / per_epoch for c in candidates],
+        "epochs": [c.steps / per_epoch for c in candidates],
+        "seconds": [c.seconds for c in candidates],
+        "remark": [c.remark for c in candidates],
+    }
+
+
+def winner_history(search: Search) -> dict[str, list[float]]:
+    """What Keras reported along the winner's lineage, inherited epochs included.
+
+    ``"epoch"`` tells how many epochs the lineage had been trained for at each entry, parts of one included. A
+    metric that was not reported at an entry is NaN there.
+    """
+    records = [r for c in ancestry(search.candidates, search.best) for r in c.records]
+    names = dict.fromkeys(name for record in records for name in record.logs)
+    history = {"epoch": [record.step / search.ledger.steps_per_epoch for record in records]}
+    for name in names:
+        history[name] = [record.logs.get(name, float("nan")) for record in records]
+    history["score"] = [record.score for record in records]
+    return history

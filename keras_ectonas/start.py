@@ -1,0 +1,163 @@
+"""The model a search starts from: the user's own, copied, or a small one made for the data."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from .bridge import untouched_random_state
+from .errors import InputError
+from .network import Array
+
+__all__ = ["default_model", "own_copy", "start_model"]
+
+_MANY_TIME_STEPS = 8
+
+
+def start_model(
+    model: Any, x: Array, y: Array, kind: Literal["classification", "regression"] | None, seed: int
+) -> keras.Sequential:
+    """A built model of the search's own.
+
+    Parameters
+    ----------
+    model : keras.Sequential, callable or None
+        A callable receives `x` and `y` and gives a ``keras.Sequential``.
+    x, y : ndarray
+        Training data, for its shape and, if the model is made here, its scale.
+    kind : {"classification", "regression"} or None
+        None if it is to be read off the model.
+    seed : int
+        For the initial weights of a model that is not built yet.
+
+    Raises
+    ------
+    InputError
+        If `model` is not a Sequential model, does not fit the data or has nothing to search over.
+    """
+    with untouched_random_state():
+        random.seed(seed)
+        if model is None:
+            return default_model(x, y, kind)
+        if isinstance(model, keras.Model):
+            return own_copy(model, x)
+        if isinstance(model, type) or not callable(model):
+            raise InputError(
+                f"model of type {type(model).__name__}: expected a keras.Sequential, "
+                "a callable (X, y) that gives one, or None."
+            )
+        made = model(x, y)
+        if not isinstance(made, keras.Sequential):
+            raise InputError(f"model, when called, gave {type(made).__name__}: expected a keras.Sequential.")
+        return own_copy(made, x)
+
+
+def own_copy(model: Any, x: Array | None = None) -> keras.Sequential:
+    """A copy with its own weights, uncompiled; built for the shape of `x` where the original is not built."""
+    if not isinstance(model, keras.Sequential):
+        raise InputError(
+            f"model of type {type(model).__name__}: expected a keras.Sequential. Models with branches are not searched."
+        )
+    if not model.layers:
+        raise InputError("model has no layers: expected at least one dense layer or convolution.")
+    if not model.built and x is None:
+        raise InputError("model is not built and there are no data to take its input shape from.")
+    _check_input_shape(model, x)
+    copied = [type(layer).from_config(layer.get_config()) for layer in model.layers]
+    if model.built:
+        inputs = keras.Input(model.input_shape[1:], dtype=model.inputs[0].dtype)
+    else:
+        inputs = keras.Input(x.shape[1:]) if x is not None else None
+    try:
+        twin = keras.Sequential([inputs, *copied], name=model.name)
+    except ValueError as error:
+        shape = None if x is None else x.shape[1:]
+        raise InputError(f"model cannot be built for rows of shape {shape}: {error}") from error
+    if model.built:
+        twin.set_weights(model.get_weights())
+        for layer in twin.layers:
+            if layer.weights and hasattr(layer, "finalize_state"):
+                layer.finalize_state()
+    return twin
+
+
+def _check_input_shape(model: keras.Sequential, x: Array | None) -> None:
+    if not model.built or x is None:
+        return
+    expected = tuple(model.input_shape[1:])
+    fits = len(expected) == x.ndim - 1 and all(e in (None, s) for e, s in zip(expected, x.shape[1:], strict=True))
+    if not fits:
+        raise InputError(f"X has rows of shape {x.shape[1:]}, the model expects {expected}.")
+
+
+def default_model(x: Array, y: Array, kind: Literal["classification", "regression"] | None) -> keras.Sequential:
+    """A small start: scaled inputs, one hidden layer or cell, and a head that fits the targets.
+
+    Rows of one axis are taken for tables, of two for images without a channel axis or, with few columns, for
+    series, of three for images.
+    """
+    if kind is None:
+        raise InputError(
+            "model=None: ECToNASTrainer reads what is to be learned off the model. "
+            "Give one, or use ECToNASClassifier or ECToNASRegressor."
+        )
+    shape = x.shape[1:]
+    layers: list[Any] = [keras.Input(shape), _scaling(x)]
+    if len(shape) == 1:
+        layers.append(keras.layers.Dense(32, activation="relu"))
+    else:
+        layers += _first_cell(shape)
+    return keras.Sequential([*layers, *_head(y, kind)], name="start")
+
+
+def _scaling(x: Array) -> keras.layers.Layer:
+    """Zero mean and unit variance for each column of a table, for each channel of anything else."""
+    axes = (0,) if x.ndim == 2 else tuple(range(x.ndim - 1)) if _has_channels(x.shape[1:]) else None
+    wide = x.astype(np.float64)
+    mean, variance = wide.mean(axis=axes), wide.var(axis=axes)
+    axis = None if axes is None else -1
+    return keras.layers.Normalization(axis=axis, mean=mean.tolist(), variance=np.maximum(variance, 1e-12).tolist())
+
+
+def _has_channels(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 3 or _is_series(shape)
+
+
+def _is_series(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 2 and shape[0] >= _MANY_TIME_STEPS and shape[1] < shape[0] / 2
+
+
+def _first_cell(shape: tuple[int, ...]) -> list[keras.layers.Layer]:
+    axes = len(shape) - 1 if _has_channels(shape) else len(shape)
+    layers: list[keras.layers.Layer] = []
+    if not _has_channels(shape):
+        layers.append(keras.layers.Reshape((*shape, 1)))
+    if axes not in (1, 2):
+        return [*layers, keras.layers.Flatten(), keras.layers.Dense(32, activation="relu")]
+    convolution = keras.layers.Conv1D if axes == 1 else keras.layers.Conv2D
+    pooling = keras.layers.AveragePooling1D if axes == 1 else keras.layers.AveragePooling2D
+    return [
+        *layers,
+        convolution(8, 3, padding="same"),
+        pooling(2, padding="same"),
+        keras.layers.BatchNormalization(),
+        keras.layers.Activation("relu"),
+        keras.layers.Flatten(),
+        keras.layers.Dense(16, activation="relu"),
+    ]
+
+
+def _head(y: Array, kind: Literal["classification", "regression"]) -> list[keras.layers.Layer]:
+    if kind == "classification":
+        if y.ndim > 1:
+            return [keras.layers.Dense(int(y.shape[1]), activation="sigmoid")]
+        n_classes = len(np.unique(y))
+        if n_classes == 2:
+            return [keras.layers.Dense(1, activation="sigmoid")]
+        return [keras.layers.Dense(n_classes, activation="softmax")]
+    values = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+    spread = float(values.std()) or 1.0
+    return [keras.layers.Dense(values.shape[1]), keras.layers.Rescaling(spread, offset=float(values.mean()))]

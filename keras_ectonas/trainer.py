@@ -1,0 +1,379 @@
+"""The estimators: a search behind ``fit``, ``predict`` and ``score``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from .bridge import Blueprint, network_of
+from .compilation import Compilation
+from .data import Rows, TrainingData, checked_array, checked_targets, checked_weights, split
+from .engines.fit import outputs_of
+from .errors import InputError
+from .network import Array, Network, Shape
+from .rules.activations import activation_name
+from .scoring import resolve_scoring
+from .session import Session, check_choices, settings_from
+from .settings import RECOVERY_EPOCHS
+from .start import start_model
+from .task import Task, from_logits, read_task
+
+__all__ = ["ECToNASClassifier", "ECToNASRegressor", "ECToNASTrainer"]
+
+
+def _learns_labels(estimator: ECToNASTrainer) -> bool:
+    check_is_fitted(estimator, "model_")
+    if not estimator.task_.is_classification:
+        raise AttributeError("predict_proba: the model was trained on values, not on labels.")
+    return True
+
+
+class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
+    """Train a Keras model while searching for a better architecture.
+
+    The model is trained, and while it trains small changes to its architecture are tried: wider, narrower, deeper,
+    shallower, with or without convolutional cells. Changed models inherit the trained weights and compete; the
+    winner is a plain trained Keras model.
+
+    Parameters
+    ----------
+    model : keras.Sequential or callable or None
+        Where to start: a model, or a function ``(X, y)`` that gives one. It is copied, never changed. If it is
+        compiled, its optimizer, loss and metrics hold. None: a small one made for the data, for
+        `ECToNASClassifier` and `ECToNASRegressor`.
+    budget : float
+        Epochs over all candidates together; never overspent.
+    greediness : float
+        Alpha of equation (2) in the paper: 1 looks for the best score, smaller values trade it for size.
+    n_parents : int
+        Candidates that survive a generation.
+    max_params : int or None
+        The most parameters a model may have.
+    max_time : float or None
+        Seconds after which the search ends with the best so far.
+    surgery : {"calibrated", "paper"}
+        How the weights of changed models are chosen.
+    selection : {"fitness", "random"}
+        ``"random"`` lets chance decide matches, as the paper does for comparison.
+    optimizer, loss, metrics
+        As for ``keras.Model.compile``; None takes what the model was compiled with, else Adam and what fits the
+        task.
+    scoring : str, callable or None
+        What decides on validation rows: a metric of the compiled model, ``"loss"``, or a scikit-learn scorer. None:
+        accuracy for labels, the loss for values.
+    batch_size : int
+    validation_fraction : float
+        Share of the rows that are held out for scoring, if ``fit`` receives no ``validation_data``.
+    engine : {"auto", "fit"}
+        ``"fit"`` trains with ``keras.Model.fit``.
+    callbacks : list of keras.callbacks.Callback or None
+        Copied for the training of each candidate.
+    random_state : int, RandomState or None
+        The same seed gives the same search and the same weights.
+    verbose : {0, 1, 2}
+    warmup_epochs : float or None
+        Training of the start model before the first changes; None: a tenth of the budget, at most 10.
+    epochs_per_match : float or None
+        None: a sixtieth of the budget, between 0.5 and 5.
+    max_rounds : int
+        Rounds of a competition at most.
+    rolling_epochs : int
+        A score is the mean over so many last epochs of a match.
+    recovery_epochs : mapping of str to float or None
+        Training right after a change, by name of the mutation. None takes the paper's.
+    max_children : int, "auto" or None
+        Changes tried in a generation at most; None: one at every place where one is possible.
+    max_growth : float or None
+        A change may multiply the parameters by this at most.
+    unit_step, min_unit_step, channel_step
+        How much wider or narrower: a share of a dense layer's units, the least number of units, the number of
+        channels.
+    cell_pooling : tuple of {"average", "max", "none"}
+        The pooling that new convolutional cells may have.
+    spatial_axes : {1, 2, 3} or None
+        Axes of a convolution for models that have none yet. None: samples of two axes are images.
+    final_selection : {"archive", "parents"}
+        Whether the winner is the best survivor of any generation or of the last one.
+
+    Attributes
+    ----------
+    model_ : keras.Sequential
+        The winner, trained and compiled.
+    lineage_ : list of LineageEntry
+        The changes from the start to the winner.
+    candidates_ : dict of str to list
+        Every candidate ever trained, as columns.
+    refusals_ : list of Refusal
+        Changes that were not tried, and why.
+    history_ : dict of str to list
+        What Keras reported along the winner's lineage.
+    n_epochs_ : float
+        Epochs spent.
+    best_score_ : float
+        The winner's score on the validation rows.
+    ended_by_ : {"budget", "max_time", "interrupted"}
+    classes_ : ndarray
+        For labels: in the order of the columns of ``predict_proba``.
+    n_features_in_ : int
+        Size of the first axis of a sample.
+
+    References
+    ----------
+    Schiessler, Aydin, Cyron: ECToNAS: Evolutionary Cross-Topology Neural Architecture Search, 2024.
+    """
+
+    _kind: Literal["classification", "regression"] | None = None
+
+    def __init__(
+        self,
+        model: Any = None,
+        *,
+        budget: float = 100,
+        greediness: float = 1.0,
+        n_parents: int = 2,
+        max_params: int | None = None,
+        max_time: float | None = None,
+        surgery: str = "paper",
+        selection: str = "fitness",
+        optimizer: Any = None,
+        loss: Any = None,
+        metrics: Any = None,
+        scoring: Any = None,
+        batch_size: int = 32,
+        validation_fraction: float = 0.1,
+        engine: str = "auto",
+        callbacks: Sequence[Any] | None = None,
+        random_state: Any = None,
+        verbose: int = 1,
+        warmup_epochs: float | None = None,
+        epochs_per_match: float | None = None,
+        max_rounds: int = 3,
+        rolling_epochs: int = 3,
+        recovery_epochs: Mapping[str, float] | None = None,
+        max_children: int | str | None = "auto",
+        max_growth: float | None = 3.0,
+        unit_step: float = 0.1,
+        min_unit_step: int = 2,
+        channel_step: int = 3,
+        cell_pooling: tuple[str, ...] = ("average", "max", "none"),
+        spatial_axes: int | None = None,
+        final_selection: str = "archive",
+    ) -> None:
+        self.model = model
+        self.budget = budget
+        self.greediness = greediness
+        self.n_parents = n_parents
+        self.max_params = max_params
+        self.max_time = max_time
+        self.surgery = surgery
+        self.selection = selection
+        self.optimizer = optimizer
+        self.loss = loss
+        self.metrics = metrics
+        self.scoring = scoring
+        self.batch_size = batch_size
+        self.validation_fraction = validation_fraction
+        self.engine = engine
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+        self.warmup_epochs = warmup_epochs
+        self.epochs_per_match = epochs_per_match
+        self.max_rounds = max_rounds
+        self.rolling_epochs = rolling_epochs
+        self.recovery_epochs = recovery_epochs
+        self.max_children = max_children
+        self.max_growth = max_growth
+        self.unit_step = unit_step
+        self.min_unit_step = min_unit_step
+        self.channel_step = channel_step
+        self.cell_pooling = cell_pooling
+        self.spatial_axes = spatial_axes
+        self.final_selection = final_selection
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, validation_data: Any = None) -> ECToNASTrainer:
+        """Search and train.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (rows, ...)
+        y : array-like of shape (rows,) or (rows, outputs)
+        sample_weight : array-like of shape (rows,), optional
+        validation_data : tuple (X, y) or (X, y, sample_weight), optional
+            Rows to score on. Without them ``validation_fraction`` of the rows is held out.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        InputError
+            Before any training, if an argument cannot be used. It is a ``ValueError``.
+        SearchError
+            If the start model cannot be trained.
+        """
+        session = self._session(X, y, sample_weight, validation_data)
+        search = session.run()
+        self.task_ = session.task
+        self.model_ = session.model(search)
+        for name, value in session.results(search).items():
+            setattr(self, name, value)
+        if session.task.is_classification:
+            self.classes_ = session.task.classes
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Labels or values, in the form of the targets that ``fit`` received; shape (rows,) or (rows, outputs)."""
+        return self.task_.decode(self._outputs(X))
+
+    @available_if(_learns_labels)
+    def predict_proba(self, X: Any) -> Array:
+        """Probabilities of the classes in the order of ``classes_``, shape (rows, classes)."""
+        return self.task_.probabilities(self._outputs(X))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy for labels, the coefficient of determination for values; more is better."""
+        predicted = self.predict(X)
+        measure = accuracy_score if self.task_.is_classification else r2_score
+        expected = checked_targets("y", y, len(predicted))
+        return float(measure(expected, predicted, sample_weight=sample_weight))
+
+    def _outputs(self, X: Any) -> Array:
+        check_is_fitted(self, "model_")
+        x = checked_array("X", X, str(self.model_.inputs[0].dtype))
+        expected = tuple(self.model_.input_shape[1:])
+        if x.ndim - 1 != len(expected) or any(e not in (None, s) for e, s in zip(expected, x.shape[1:], strict=True)):
+            raise InputError(f"X has rows of shape {x.shape[1:]}, the model expects {expected}.")
+        return outputs_of(self.model_, x)
+
+    def _session(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> Session:
+        """Everything checked and ready, nothing trained yet."""
+        settings = self._settings()
+        check_choices(self.surgery, self.engine, self.verbose, self.batch_size)
+        dtype = _input_dtype(self.model)
+        x = checked_array("X", X, dtype)
+        labels = checked_targets("y", y, len(x))
+        weights = checked_weights("sample_weight", sample_weight, len(x))
+        seed = seed_of(self.random_state)
+        model = start_model(self.model, x, labels, self._kind, seed)
+        start = network_of(model, nonnegative_input=bool(x.min() >= 0))
+        task, compilation = self._task_and_compilation(model, start, labels)
+        rows = Rows(x, task.encode(labels), labels, weights)
+        train, validation = self._parts(rows, task, validation_data, dtype, seed)
+        if task.is_classification and len(np.unique(train.labels)) < 2:
+            raise InputError("y holds a single class among the training rows: expected at least 2.")
+        self.n_features_in_ = int(x.shape[1])
+        return Session(
+            start,
+            Blueprint.of(model, compilation),
+            TrainingData(train, validation, int(self.batch_size)),
+            task,
+            resolve_scoring(self.scoring, compilation, task),
+            settings,
+            self.surgery,
+            self.engine,
+            tuple(self.callbacks or ()),
+            seed,
+            self.verbose,
+        )
+
+    def _settings(self) -> Any:
+        parameters = self.get_params(deep=False)
+        if parameters["recovery_epochs"] is None:
+            parameters["recovery_epochs"] = dict(RECOVERY_EPOCHS)
+        return settings_from(parameters)
+
+    def _task_and_compilation(self, model: keras.Sequential, start: Network, labels: Array) -> tuple[Task, Compilation]:
+        compiled = Compilation.of(self.model) if isinstance(self.model, keras.Sequential) else None
+        base = compiled or Compilation(keras.optimizers.serialize(keras.optimizers.Adam()), None)
+        base = base.changed(self.optimizer, self.loss, self.metrics)
+        loss_name = None if base.loss is None else base.loss_name
+        shape: Shape = tuple(model.output_shape[1:])
+        task = read_task(labels, shape, _last_activation(start), loss_name, from_logits(base.loss), self._kind)
+        if base.loss is None:
+            base = base.changed(loss=_default_loss(task))
+        if self.metrics is None and compiled is None and task.is_classification:
+            base = base.changed(metrics=["accuracy"])
+        return task, base
+
+    def _parts(self, rows: Rows, task: Task, validation_data: Any, dtype: str, seed: int) -> tuple[Rows, Rows]:
+        if validation_data is None:
+            return split(rows, self.validation_fraction, task, seed)
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+            raise InputError(
+                f"validation_data of type {type(validation_data).__name__}: expected a tuple (X, y) or "
+                "(X, y, sample_weight)."
+            )
+        x = checked_array("validation_data, X", validation_data[0], dtype)
+        labels = checked_targets("validation_data, y", validation_data[1], len(x))
+        given = validation_data[2] if len(validation_data) == 3 else None
+        weights = checked_weights("validation_data, sample_weight", given, len(x))
+        if x.shape[1:] != rows.x.shape[1:]:
+            raise InputError(f"validation_data has rows of shape {x.shape[1:]}, X has {rows.x.shape[1:]}.")
+        return rows, Rows(x, task.encode(labels), labels, weights)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+class ECToNASClassifier(ClassifierMixin, ECToNASTrainer):  # type: ignore[misc]
+    """`ECToNASTrainer` for labels; it can start without a model.
+
+    Parameters and attributes are those of `ECToNASTrainer`.
+    """
+
+    _kind = "classification"
+
+
+class ECToNASRegressor(RegressorMixin, ECToNASTrainer):  # type: ignore[misc]
+    """`ECToNASTrainer` for values; it can start without a model.
+
+    Parameters and attributes are those of `ECToNASTrainer`.
+    """
+
+    _kind = "regression"
+
+
+def seed_of(random_state: Any) -> int:
+    """A seed for the search; with None a fresh one that leaves NumPy's global generator alone."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool) and random_state >= 0:
+        return int(random_state)
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31 - 1))
+    raise InputError(f"random_state={random_state!r}: expected a whole number of at least 0, a generator or None.")
+
+
+def _input_dtype(model: Any) -> str:
+    if isinstance(model, keras.Sequential) and model.built and model.inputs:
+        return str(model.inputs[0].dtype)
+    return "float32"
+
+
+def _last_activation(network: Network) -> str:
+    return activation_name(network.layers[-1]) if network.layers else "linear"
+
+
+def _default_loss(task: Task) -> Any:
+    if not task.logits:
+        return task.default_loss
+    losses = {
+        "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
+        "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
+        "binary_crossentropy": keras.losses.BinaryCrossentropy,
+    }
+    return losses[task.default_loss](from_logits=True)
