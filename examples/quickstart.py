@@ -1,7 +1,7 @@
 """Search from the paper's medium convolutional topology and show what was gained.
 
-Without arguments: scikit-learn's handwritten digits, 8x8 images. With a folder of data sets in NumPy's format
-(``<name>.npz`` with x_train, y_train, x_test, y_test): any of them.
+Without arguments: scikit-learn's handwritten digits, 8x8 images. With ``--data``: a set from a folder of
+``<name>.npz`` files with x_train, y_train, x_test and y_test.
 """
 
 from __future__ import annotations
@@ -10,24 +10,19 @@ import argparse
 import time
 from pathlib import Path
 
-import numpy as np
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
-
 from keras_ectonas import ECToNASTrainer
 
-import keras  # isort: skip  (after keras_ectonas, which chooses a backend)
+import datasets  # isort: skip
+import topologies  # isort: skip  (after keras_ectonas, which chooses a backend)
 
 
 def main() -> None:
     options = parse()
-    x_train, y_train, x_test, y_test = load(options)
-    model = start(x_train.shape[1:], int(y_train.max()) + 1)
+    x_train, y_train, x_test, y_test = datasets.load(options.data, options.dataset, options.samples)
+    model = topologies.build("medium", x_train.shape[1:], int(y_train.max()) + 1, options.seed)
     print(f"{len(x_train)} training rows of shape {x_train.shape[1:]}, start model: {model.count_params()} parameters")
 
-    trainer = ECToNASTrainer(
-        model, budget=options.budget, greediness=options.greediness, random_state=options.seed
-    )
+    trainer = ECToNASTrainer(model, budget=options.budget, greediness=options.greediness, random_state=options.seed)
     began = time.perf_counter()
     trainer.fit(x_train, y_train)
     seconds = time.perf_counter() - began
@@ -57,44 +52,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--output", type=Path, default=Path("winner.keras"))
     return parser.parse_args()
-
-
-def load(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    if options.data is None:
-        images, labels = load_digits(return_X_y=True)
-        images = images.reshape(-1, 8, 8, 1) / 16.0
-        x_train, x_test, y_train, y_test = train_test_split(
-            images, labels, test_size=0.25, random_state=options.seed, stratify=labels
-        )
-    else:
-        with np.load(options.data / f"{options.dataset}.npz") as arrays:
-            x_train, y_train, x_test, y_test = (
-                arrays[name] for name in ("x_train", "y_train", "x_test", "y_test")
-            )
-        x_train, x_test = (x.reshape(*x.shape[:3], -1) / 255.0 for x in (x_train, x_test))
-    x_train, y_train = x_train[: options.samples], y_train[: options.samples]
-    return x_train.astype("float32"), y_train.ravel(), x_test.astype("float32"), y_test.ravel()
-
-
-def start(shape: tuple[int, ...], n_classes: int) -> keras.Sequential:
-    """Two convolutional cells of 3 and 6 channels, a hidden layer of 10 units."""
-    keras.utils.set_random_seed(0)
-    layers = [keras.Input(shape)]
-    for channels in (3, 6):
-        layers += [
-            keras.layers.Conv2D(channels, 3, padding="same"),
-            keras.layers.AveragePooling2D(2, padding="same"),
-            keras.layers.BatchNormalization(),
-            keras.layers.Activation("relu"),
-        ]
-    layers += [
-        keras.layers.Flatten(),
-        keras.layers.Dense(10, activation="relu"),
-        keras.layers.Dense(n_classes, activation="softmax"),
-    ]
-    model = keras.Sequential(layers, name="medium_with_cells")
-    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ __all__ = [
     "insertion_axes",
     "matched_channels",
     "remove_cell",
-    "removed_cell",
+    "with_channel_axis",
+    "without_idle_reshape",
 ]
 
 KERNEL_SIZE: Final = 3
@@ -90,35 +91,30 @@ def insertion_axes(network: Network, index: int, spatial_axes: int | None) -> in
     return axes
 
 
-def inserted_cell(network: Network, index: int, axes: int, pooling: Pooling | None) -> tuple[Network, int]:
-    """The network with a cell that hands its input on, before everything behind it is adapted.
-
-    Returns
-    -------
-    Network
-    int
-        The index of the new convolution.
-    """
+def with_channel_axis(network: Network, index: int, axes: int) -> tuple[Network, int]:
+    """The network with a channel axis before layer `index`, added if there is none; and where the layer is now."""
     shape = shapes_of(network)[index]
-    like = network.layers[index] if network.layers[index].weights else _weighted_layer(network)
-    new: list[Layer] = []
-    if len(shape) == axes:
-        target = [*shape, 1]
-        config = {"name": network.unused_name("reshape"), "trainable": True, "target_shape": target}
-        if "dtype" in like.config:
-            config["dtype"] = like.config["dtype"]
-        new.append(Layer("Reshape", config))
-        shape = (*shape, 1)
-    channels = shape[-1]
+    if len(shape) == axes + 1:
+        return network, index
+    config = {"name": network.unused_name("reshape"), "trainable": True, "target_shape": [*shape, 1]}
+    dtype = _weighted_layer(network).config.get("dtype")
+    if dtype is not None:
+        config["dtype"] = dtype
+    return network.with_inserted(index, [Layer("Reshape", config)]), index + 1
+
+
+def inserted_cell(network: Network, index: int, axes: int, pooling: Pooling | None) -> Network:
+    """The network with a cell before layer `index` that hands its input on; nothing behind it is adapted yet."""
+    channels = shapes_of(network)[index][-1]
     if channels is None:
         raise SurgeryError(f"the number of channels before layer {index} is not known")
-    convolution = index + len(new)
-    new.append(templates.convolution(network, like, channels, (KERNEL_SIZE,) * axes))
+    like = network.layers[index] if network.layers[index].weights else _weighted_layer(network)
+    new = [templates.convolution(network, like, channels, (KERNEL_SIZE,) * axes)]
     if pooling is not None:
         new.append(templates.pooling(network, like, pooling, axes))
     new.append(templates.batch_normalization(network, like, channels))
     new.append(templates.activation(network, like, "relu"))
-    return network.with_inserted(index, new), convolution
+    return network.with_inserted(index, new)
 
 
 def _weighted_layer(network: Network) -> Layer:
@@ -134,11 +130,11 @@ def insert_cell(network: Network, index: int, axes: int, pooling: Pooling | None
     Differs from the paper: where something negative arrives, which the cell's ReLU would cut off, each channel
     enters twice, as it is and negated, and the layer behind subtracts the two.
     """
-    needs_pairs = not is_nonnegative_at(network, index)
-    child, convolution = inserted_cell(network, index, axes, pooling)
-    stop = cell_at(child, convolution).stop
-    if needs_pairs:
-        child = _signed_pairs(child, convolution, stop)
+    network, index = with_channel_axis(network, index, axes)
+    child = inserted_cell(network, index, axes, pooling)
+    stop = index + len(child.layers) - len(network.layers)
+    if not is_nonnegative_at(network, index):
+        child = _signed_pairs(child, index, stop)
     if pooling is not None:
         behind = flattened_consumer(child, stop, network)
         if behind is not None:
@@ -180,16 +176,11 @@ def matched_channels(network: Network, path: Path, n_new: int) -> tuple[Array, A
     return matrix, np.sort(order[n_new:])
 
 
-def removed_cell(network: Network, cell: Cell) -> Network:
-    """The network less the cell, before everything behind it is adapted.
-
-    A ``Reshape`` that only added a channel axis for this cell goes as well where a ``Flatten`` follows.
-    """
-    start = cell.start
-    flattened = cell.stop < len(network.layers) and network.layers[cell.stop].kind == "Flatten"
-    if flattened and start > 0 and _adds_channel_axis(network, start - 1):
-        start -= 1
-    return network.without(start, cell.stop)
+def without_idle_reshape(network: Network, index: int) -> Network:
+    """Drop a ``Reshape`` before layer `index` that only adds a channel axis, if a ``Flatten`` follows at once."""
+    if network.layers[index].kind != "Flatten" or index == 0 or not _adds_channel_axis(network, index - 1):
+        return network
+    return network.without(index - 1, index)
 
 
 def _adds_channel_axis(network: Network, index: int) -> bool:
@@ -220,7 +211,8 @@ def remove_cell(network: Network, index: int) -> Network:
         path.repeats,
     )
     child = rewired(child, behind_cell, matrix)
-    adapted = removed_cell(child, cell)
-    removed = len(child.layers) - len(adapted.layers)
-    behind = flattened_consumer(adapted, cell.stop - removed, child)
-    return adapted if behind is None else resized_rows(adapted, *behind, "average")
+    adapted = child.without(cell.start, cell.stop)
+    behind = flattened_consumer(adapted, cell.start, child)
+    if behind is not None:
+        adapted = resized_rows(adapted, *behind, "average")
+    return without_idle_reshape(adapted, cell.start)
