@@ -20,36 +20,15 @@ from .fitness import Objective
 from .lineage import Candidate, LineageEntry, Refusal, TrainingJob, TrainingOutcome, ancestry
 from .mutations import MUTATIONS, Mutation, Site
 from .network import Network
+from .planning import Plan, planned, warmup_steps
 from .settings import SearchSettings
 from .surgery import Operated, Surgery
-from .tournament import n_trainings, pairings, round_winners
+from .tournament import pairings, round_winners
 
-__all__ = ["Plan", "Search", "Train"]
+__all__ = ["Search", "Train"]
 
 Train = Callable[[Sequence[TrainingJob]], Sequence[TrainingOutcome]]
 Phase = Literal["warmup", "mutation", "within_mutations", "between_mutations", "final", "done"]
-
-_AUTOMATIC_CHILDREN = 8
-_SHORTEST_MATCH = 0.5
-_FEWEST_CHILDREN = 4
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What one generation may cost.
-
-    Parameters
-    ----------
-    n_children : int
-    match_steps : int
-        Optimizer steps of each candidate in each match.
-    recovery_scale : float
-        Factor on the recovery training, 1 unless the budget is almost spent.
-    """
-
-    n_children: int
-    match_steps: int
-    recovery_scale: float
 
 
 @dataclass
@@ -86,7 +65,7 @@ class Search:
     parents: list[int] = field(default_factory=list)
     pools: list[list[int]] = field(default_factory=list)
     round: int = 0
-    plan: Plan = Plan(0, 0, 1.0)
+    plan: Plan = field(default_factory=lambda: Plan(0, 0, {}))
     best: int = 0
     ended_by: str = ""
 
@@ -152,11 +131,7 @@ class Search:
     # The phases of Algorithm 1.
 
     def _warm_up(self) -> None:
-        epochs = self.settings.warmup_epochs
-        if epochs is None:
-            epochs = min(10.0, 0.1 * self.settings.budget)
-        steps = min(self.ledger.steps_for(epochs), self.ledger.left)
-        self._train([(0, steps)], "warm-up")
+        self._train([(0, warmup_steps(self.settings, self.ledger))], "warm-up")
         if self.candidates[0].status == "failed":
             raise SearchError(
                 f"The start model cannot be trained: {self.candidates[0].remark}. "
@@ -173,7 +148,7 @@ class Search:
         if not children:
             self.phase = "final"
             return
-        self._train([(child.id, self._recovery_steps(child.mutation)) for child in children], "recovery")
+        self._train([(child.id, self.plan.recovery_steps.get(child.mutation, 0)) for child in children], "recovery")
         alive = [child for child in children if child.status == "competing"]
         if not alive:
             reasons = {child.remark for child in children}
@@ -334,63 +309,8 @@ class Search:
             raise SearchError(f"The weights of candidate {candidate} were dropped when it lost.")
         return network
 
-    # Planning: the budget is never overspent, because nothing is begun that would not fit.
-
     def _plan(self, kinds: Sequence[str]) -> Plan | None:
-        """Fit a generation into what is left: fewer children first, then shorter matches.
-
-        Parameters
-        ----------
-        kinds : sequence of str
-            Mutations of the children in the order in which they would be made.
-
-        Returns
-        -------
-        Plan or None
-            None if not even a small generation is worth beginning.
-        """
-        n_children = len(kinds)
-        if self.settings.max_children == "auto":
-            n_children = min(n_children, _AUTOMATIC_CHILDREN)
-        elif isinstance(self.settings.max_children, int):
-            n_children = min(n_children, self.settings.max_children)
-        match_steps = self.ledger.steps_for(self._epochs_per_match())
-        fewest = min(n_children, max(_FEWEST_CHILDREN, self.settings.n_parents))
-        for scale in (1.0, _SHORTEST_MATCH):
-            steps = max(1, math.floor(scale * match_steps))
-            for n in range(n_children, fewest - 1, -1):
-                if self._cost(kinds[:n], steps, 1.0) <= self.ledger.left:
-                    return Plan(n, steps, 1.0)
-        if self.generation > 1:
-            return None
-        return self._plan_first_of_a_tiny_budget(kinds[:fewest], match_steps)
-
-    def _plan_first_of_a_tiny_budget(self, kinds: Sequence[str], match_steps: int) -> Plan | None:
-        for n in range(len(kinds), 1, -1):
-            scale = self.ledger.left / self._cost(kinds[:n], match_steps, 1.0)
-            plan = Plan(n, math.floor(scale * match_steps), scale)
-            if plan.match_steps > 0 and self._cost(kinds[:n], plan.match_steps, scale) <= self.ledger.left:
-                return plan
-        return None
-
-    def _cost(self, kinds: Sequence[str], match_steps: int, recovery_scale: float) -> int:
-        """Steps that a generation takes if nobody fails; it takes fewer if somebody does."""
-        rounds = self.settings.max_rounds
-        pool_sizes = [list(kinds).count(kind) for kind in dict.fromkeys(kinds)]
-        trainings = sum(n_trainings(size, 1, rounds) for size in pool_sizes)
-        trainings += n_trainings(len(pool_sizes), self.settings.n_parents, rounds)
-        recovery = sum(self._recovery_steps(kind, recovery_scale) for kind in kinds)
-        return recovery + trainings * match_steps
-
-    def _recovery_steps(self, mutation: str, scale: float | None = None) -> int:
-        epochs = self.settings.recovery_epochs.get(mutation, 0.0)
-        scale = self.plan.recovery_scale if scale is None else scale
-        return math.floor(self.ledger.steps_for(epochs) * scale)
-
-    def _epochs_per_match(self) -> float:
-        if self.settings.epochs_per_match is not None:
-            return self.settings.epochs_per_match
-        return min(max(self.settings.budget / 60, 0.5), 5.0)
+        return planned(kinds, self.settings, self.ledger, is_first=self.generation == 1)
 
     # Matches.
 

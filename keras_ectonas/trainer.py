@@ -234,7 +234,7 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         """Labels or values, in the form of the targets that ``fit`` received; shape (rows,) or (rows, outputs)."""
         return self.task_.decode(self._outputs(X))
 
-    @available_if(_learns_labels)
+    @available_if(_learns_labels)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Array:
         """Probabilities of the classes in the order of ``classes_``, shape (rows, classes)."""
         return self.task_.probabilities(self._outputs(X))

@@ -1,0 +1,121 @@
+"""Imports run downward only: the floors of the house, as data."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import keras_ectonas
+
+PACKAGE = Path(keras_ectonas.__file__).parent
+
+FLOORS = {
+    "errors": 0,
+    "settings": 0,
+    "budget": 0,
+    "network": 0,
+    "rules": 1,
+    "surgery": 2,
+    "mutations": 3,
+    "lineage": 4,
+    "fitness": 4,
+    "tournament": 4,
+    "planning": 4,
+    "search": 4,
+    "backend": 5,
+    "compilation": 5,
+    "bridge": 5,
+    "task": 5,
+    "scoring": 5,
+    "data": 5,
+    "start": 5,
+    "engines": 5,
+    "progress": 5,
+    "session": 5,
+    "trainer": 6,
+    "callback": 6,
+    "__init__": 7,
+}
+
+WITHIN_FLOOR = [
+    ("settings", "errors"),
+    ("budget", "errors"),
+    ("planning", "tournament"),
+    ("search", "fitness"),
+    ("search", "lineage"),
+    ("search", "planning"),
+    ("search", "tournament"),
+    ("bridge", "compilation"),
+    ("scoring", "compilation"),
+    ("scoring", "task"),
+    ("data", "task"),
+    ("start", "bridge"),
+    ("engines", "bridge"),
+    ("engines", "data"),
+    ("engines", "scoring"),
+    ("engines", "task"),
+    ("session", "bridge"),
+    ("session", "data"),
+    ("session", "engines"),
+    ("session", "progress"),
+    ("session", "scoring"),
+    ("session", "task"),
+    ("callback", "trainer"),
+]
+"""Imports between rooms of one floor: importer, imported."""
+
+BACKENDS = ("keras", "jax", "tensorflow", "torch", "sklearn")
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> list[tuple[str, str]]:
+    """(kind, name): rooms of the package, and packages from outside."""
+    depth = len(path.relative_to(PACKAGE).parts)
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == depth:
+            names = [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
+            found += [("room", name) for name in names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.append(("package", (node.module or "").split(".")[0]))
+        elif isinstance(node, ast.Import):
+            found += [("package", alias.name.split(".")[0]) for alias in node.names]
+    return found
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_downward(path):
+    room = room_of(path)
+    for kind, name in imports_of(path):
+        if kind == "room" and name != room:
+            below = FLOORS[name] < FLOORS[room]
+            assert below or (room, name) in WITHIN_FLOOR, f"{room} imports {name}"
+
+
+def test_rooms_of_a_floor_have_no_cycle():
+    order = list(FLOORS)
+    for importer, imported in WITHIN_FLOOR:
+        assert FLOORS[importer] == FLOORS[imported]
+        assert order.index(imported) < order.index(importer)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_lower_floors_know_no_backend(path):
+    if FLOORS[room_of(path)] <= 4:
+        assert not [name for kind, name in imports_of(path) if kind == "package" and name in BACKENDS]
+
+
+def test_only_progress_prints():
+    printing = [
+        path.name
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+    assert set(printing) == {"progress.py"}

@@ -1,0 +1,285 @@
+"""Algorithm 1 with a fake engine: budget, brackets, failures, determinism, crossing."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from fake_engine import FakeEngine, by_chance, by_kind
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_ectonas.budget import Ledger
+from keras_ectonas.errors import SearchError
+from keras_ectonas.fitness import Objective
+from keras_ectonas.lineage import ancestry
+from keras_ectonas.network import Layer, Network, Weight
+from keras_ectonas.search import Search
+from keras_ectonas.settings import SearchSettings
+from keras_ectonas.surgery import PublishedSurgery
+
+ACCURACY = Objective("accuracy")
+
+
+def weights(**shapes):
+    rng = np.random.default_rng(1)
+    return tuple(Weight(name, rng.normal(size=shape).astype("float32")) for name, shape in shapes.items())
+
+
+def dense(name, inputs, units, activation="relu"):
+    config = {"name": name, "units": units, "activation": activation, "use_bias": True}
+    return Layer("Dense", config, weights(kernel=(inputs, units), bias=(units,)))
+
+
+def dense_start():
+    layers = (
+        Layer("Flatten", {"name": "flatten"}),
+        dense("hidden", 64, 10),
+        dense("output", 10, 3, "softmax"),
+    )
+    return Network((8, 8), layers, nonnegative_input=True)
+
+
+def convolutional_start():
+    config = {"name": "conv", "filters": 4, "kernel_size": [3, 3], "strides": [1, 1], "padding": "same"}
+    config |= {"activation": "relu", "use_bias": True}
+    layers = (
+        Layer("Conv2D", config, weights(kernel=(3, 3, 1, 4), bias=(4,))),
+        Layer("MaxPooling2D", {"name": "pool", "pool_size": [2, 2], "strides": [2, 2], "padding": "same"}),
+        Layer("Flatten", {"name": "flatten"}),
+        dense("output", 64, 3, "softmax"),
+    )
+    return Network((8, 8, 1), layers, nonnegative_input=True)
+
+
+def search_of(engine, start=None, steps_per_epoch=10, seed=0, objective=ACCURACY, **knobs):
+    chosen = SearchSettings(**{"budget": 60, **knobs})
+    ledger = Ledger.for_epochs(chosen.budget, steps_per_epoch)
+    start = dense_start() if start is None else start
+    return Search(start, chosen, objective, PublishedSurgery(), ledger, seed, engine.train)
+
+
+def finished(*args, **kwargs):
+    search = search_of(*args, **kwargs)
+    search.run()
+    return search
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    budget=st.floats(0.2, 80),
+    steps_per_epoch=st.integers(1, 40),
+    n_parents=st.integers(1, 4),
+    max_rounds=st.integers(1, 4),
+    epochs_per_match=st.one_of(st.none(), st.floats(0.1, 6)),
+    max_children=st.sampled_from(["auto", None, 2, 5]),
+    failing=st.sampled_from([0, 7, 3]),
+    seed=st.integers(0, 10),
+)
+def test_budget_is_never_overspent(
+    budget, steps_per_epoch, n_parents, max_rounds, epochs_per_match, max_children, failing, seed
+):
+    engine = FakeEngine(by_chance(seed), lambda job: "diverged" if failing and job.candidate % failing == 1 else "")
+    search = search_of(
+        engine,
+        steps_per_epoch=steps_per_epoch,
+        seed=seed,
+        budget=budget,
+        n_parents=n_parents,
+        max_rounds=max_rounds,
+        epochs_per_match=epochs_per_match,
+        max_children=max_children,
+    )
+    if search.ledger.limit < 1:
+        return
+    search.run()
+    taken = sum(job.steps if not engine.fails(job) else job.steps // 2 for job in engine.jobs)
+    assert taken == search.ledger.spent <= search.ledger.limit <= budget * steps_per_epoch + 1e-6
+    assert search.done
+    assert search.winner().network is not None
+
+
+@pytest.mark.parametrize("budget", [60, 61.5, 100, 300])
+def test_budget_is_used_up(budget):
+    search = finished(FakeEngine(by_chance(0)), budget=budget)
+    assert search.ledger.left == 0
+    assert search.ended_by == "budget"
+
+
+def test_paper_finishes_without_training_the_rest():
+    search = finished(FakeEngine(by_chance(0)), final_selection="parents")
+    assert all(c.description != "trained with the rest of the budget" for c in search.candidates)
+    assert search.best in search.parents
+
+
+def test_same_seed_same_search():
+    first, second = (finished(FakeEngine(by_kind("Conv2D")), seed=3) for _ in range(2))
+    assert first.lineage() == second.lineage()
+    assert first.winner().network.fingerprint() == second.winner().network.fingerprint()
+
+
+def test_another_seed_another_search():
+    descriptions = {
+        tuple(c.description for c in finished(FakeEngine(by_chance(1)), seed=seed).candidates) for seed in range(4)
+    }
+    assert len(descriptions) == 4
+
+
+def test_dense_start_becomes_convolutional():
+    search = finished(FakeEngine(by_kind("Conv2D")), budget=100)
+    kinds = [layer.kind for layer in search.winner().network.layers]
+    assert "Conv2D" in kinds
+    assert "add_cell" in [entry.mutation for entry in search.lineage()]
+
+
+def test_convolutional_start_becomes_dense():
+    engine = FakeEngine(lambda network, step: -sum(layer.kind == "Conv2D" for layer in network.layers))
+    search = finished(engine, start=convolutional_start(), budget=100, max_growth=None)
+    kinds = [layer.kind for layer in search.winner().network.layers]
+    assert "Conv2D" not in kinds
+    assert "remove_cell" in [entry.mutation for entry in search.lineage()]
+
+
+def test_lower_is_better():
+    engine = FakeEngine(lambda network, step: 1.0 / network.n_params)
+    search = finished(engine, objective=Objective("loss", higher_is_better=False, relative=True), budget=200)
+    assert search.winner().n_params > 2 * dense_start().n_params
+
+
+@pytest.mark.parametrize("greediness", [0.0, 0.5])
+def test_less_greed_gives_smaller_networks(greediness):
+    engine = FakeEngine(lambda network, step: 0.9 + 1e-9 * step)
+    search = finished(engine, budget=300, greediness=greediness)
+    assert search.winner().n_params < 0.6 * dense_start().n_params
+
+
+def test_max_params_is_kept():
+    limit = 800
+    search = finished(FakeEngine(lambda n, step: n.n_params), budget=200, max_params=limit)
+    assert max(candidate.n_params for candidate in search.candidates) <= limit
+    assert any("max_params" in refusal.reason for refusal in search.refusals)
+
+
+def test_max_growth_is_kept():
+    search = finished(FakeEngine(lambda n, step: n.n_params), budget=100, max_growth=1.1)
+    for candidate in search.candidates[1:]:
+        assert candidate.n_params <= 1.1 * search.candidates[candidate.parent].n_params
+
+
+def test_failing_candidate_loses_and_is_recorded():
+    failing = FakeEngine(by_chance(0), lambda job: "loss became nan" if job.candidate == 3 else "")
+    search = finished(failing)
+    assert search.candidates[3].status == "failed"
+    assert search.candidates[3].remark == "loss became nan"
+    assert 3 not in {candidate.parent for candidate in search.candidates}
+
+
+def test_failing_start_is_an_error():
+    engine = FakeEngine(by_chance(0), lambda job: "loss became nan")
+    with pytest.raises(SearchError, match="start model cannot be trained: loss became nan"):
+        finished(engine)
+
+
+def test_every_child_failing_is_an_error():
+    engine = FakeEngine(by_chance(0), lambda job: "out of memory" if job.candidate else "")
+    with pytest.raises(SearchError, match="Every child of generation 1 failed: out of memory"):
+        finished(engine)
+
+
+def test_time_limit_ends_with_the_best_so_far():
+    engine = FakeEngine(by_kind("Conv2D"))
+    ticks = iter(range(10_000))
+    chosen = SearchSettings(budget=1000, max_time=50.0)
+    search = Search(
+        dense_start(),
+        chosen,
+        ACCURACY,
+        PublishedSurgery(),
+        Ledger.for_epochs(1000, 10),
+        0,
+        engine.train,
+        clock=lambda: float(next(ticks)),
+    )
+    search.run()
+    assert search.ended_by == "max_time"
+    assert search.winner().network is not None
+    assert 0 < search.ledger.spent < search.ledger.limit
+
+
+def test_interrupt_ends_with_the_best_so_far():
+    engine = FakeEngine(by_kind("Conv2D"))
+    plain = engine.train
+
+    def interrupted(jobs):
+        if len(engine.jobs) > 60:
+            raise KeyboardInterrupt
+        return plain(jobs)
+
+    search = search_of(engine, budget=200)
+    search.train = interrupted
+    search.run()
+    assert search.ended_by == "interrupted"
+    assert search.winner().network is not None
+
+
+def test_interrupt_before_anything_was_scored_goes_on_up():
+    def interrupted(jobs):
+        raise KeyboardInterrupt
+
+    search = search_of(FakeEngine(by_chance(0)))
+    search.train = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        search.run()
+
+
+def test_random_selection_does_not_look_at_scores():
+    picks = [
+        finished(FakeEngine(by_kind("Conv2D")), selection="random", seed=5, budget=100),
+        finished(FakeEngine(lambda network, step: -network.n_params), selection="random", seed=5, budget=100),
+    ]
+    lineages = [[entry.description for entry in search.lineage()][:4] for search in picks]
+    assert lineages[0] == lineages[1]
+
+
+def test_archive_keeps_the_best_survivor():
+    scores = iter([0.5, *([0.9] * 30), *([0.1] * 10_000)])
+    engine = FakeEngine(lambda network, step: next(scores))
+    search = finished(engine, budget=100)
+    assert search.winner().score == pytest.approx(0.9)
+
+
+def test_job_seeds_depend_on_candidate_and_progress_alone():
+    engine = FakeEngine(by_chance(0))
+    search = finished(engine, seed=11)
+    for job in engine.jobs:
+        expected = np.random.SeedSequence([11, job.candidate, job.first_step]).generate_state(1)[0]
+        assert job.seed == int(expected)
+    assert len({(job.candidate, job.first_step) for job in engine.jobs if job.steps}) == sum(
+        job.steps > 0 for job in engine.jobs
+    )
+    assert search.done
+
+
+def test_scores_are_means_of_the_last_epochs_of_a_match():
+    engine = FakeEngine(by_chance(0))
+    search = finished(engine)
+    for candidate in search.candidates:
+        if candidate.score is not None:
+            assert math.isfinite(candidate.score)
+            assert candidate.score == candidate.records[-1].score
+
+
+def test_losers_drop_their_weights():
+    search = finished(FakeEngine(by_kind("Conv2D")), budget=150)
+    holding = [candidate.id for candidate in search.candidates if candidate.network is not None]
+    assert set(holding) <= {search.best, *search.parents}
+
+
+def test_lineage_adds_up():
+    search = finished(FakeEngine(by_kind("Conv2D")), budget=150)
+    line = ancestry(search.candidates, search.best)
+    assert line[0].parent is None
+    for parent, child in itertools.pairwise(line):
+        assert child.parent == parent.id
+        assert child.step == parent.last_step
+    assert [entry.n_params for entry in search.lineage()] == [candidate.n_params for candidate in line]
