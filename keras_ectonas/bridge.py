@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -133,41 +133,36 @@ class LiveModel:
     """
 
     model: keras.Sequential
-    _initial: dict[str, Array] = field(default_factory=dict)
+    _initial: list[Array] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._initial = {variable.name: _array(variable) for variable in self.model.optimizer.variables}
+        self._initial = [_array(variable) for variable in self.model.optimizer.variables]
 
     def assign(self, network: Network) -> None:
         """Take on weights and optimizer state. What the optimizer has no memory of starts anew."""
         for own, built in zip(network.layers, self.model.layers, strict=True):
             _assign_layer(own, built)
-        slots = self._slot_variables()
-        for variable in self.model.optimizer.variables:
-            value = self._initial[variable.name]
-            place = slots.get(variable.name)
-            if place is None:
-                value = network.optimizer_state.get(variable.name, value)
+        places = self._places()
+        for variable, initial, place in zip(self.model.optimizer.variables, self._initial, places, strict=True):
+            if isinstance(place, _Slot):
+                weight = network.layers[place.layer].weights[place.weight]
+                variable.assign(weight.slots.get(place.name, initial))
             else:
-                layer, weight, slot = place
-                value = network.layers[layer].weights[weight].slots.get(slot, value)
-            variable.assign(value)
+                variable.assign(network.optimizer_state.get(place, initial))
 
     def collect(self, network: Network) -> Network:
         """`network` with the model's present weights and optimizer state."""
-        by_place: dict[tuple[int, int], dict[str, Array]] = {}
+        slots: dict[tuple[int, int], dict[str, Array]] = {}
         state: dict[str, Array] = {}
-        slots = self._slot_variables()
-        for variable in self.model.optimizer.variables:
-            place = slots.get(variable.name)
-            if place is not None:
-                by_place.setdefault(place[:2], {})[place[2]] = _array(variable)
+        for variable, place in zip(self.model.optimizer.variables, self._places(), strict=True):
+            if isinstance(place, _Slot):
+                slots.setdefault((place.layer, place.weight), {})[place.name] = _array(variable)
             elif variable.shape == ():
-                state[variable.name] = _array(variable)
+                state[place] = _array(variable)
         layers = []
         for index, (own, built) in enumerate(zip(network.layers, self.model.layers, strict=True)):
             weights = tuple(
-                Weight(weight.name, _array(variable), by_place.get((index, position), {}))
+                Weight(weight.name, _array(variable), slots.get((index, position), {}))
                 for position, (weight, variable) in enumerate(zip(own.weights, built.weights, strict=True))
             )
             layers.append(replace(own, weights=weights))
@@ -185,10 +180,11 @@ class LiveModel:
             drawn = int(state.generate_state(1)[0]) % (2**31)
             generator.state.assign(np.asarray([drawn, 0], dtype="uint32").astype(str(generator.state.dtype)))
 
-    def _slot_variables(self) -> dict[str, tuple[int, int, str]]:
-        """For each optimizer variable that belongs to a weight: layer, position of the weight, slot.
+    def _places(self) -> list[_Slot | str]:
+        """For each optimizer variable the slot of a weight that it is, or a name of its own.
 
-        Keras names such a variable after the weight's path, with the slot's name behind it.
+        Keras names a slot after the weight's path, with the slot's name behind it. The others are numbered,
+        because some optimizers do not name theirs.
         """
         prefixes = {
             variable.path.replace("/", "_") + "_": (index, position, tuple(variable.shape))
@@ -196,16 +192,23 @@ class LiveModel:
             for position, variable in enumerate(layer.weights)
             if variable.trainable
         }
-        found: dict[str, tuple[int, int, str]] = {}
+        places: list[_Slot | str] = []
         for variable in self.model.optimizer.variables:
-            fitting = [prefix for prefix in prefixes if variable.name.startswith(prefix)]
-            if not fitting:
-                continue
-            prefix = max(fitting, key=len)
-            index, position, shape = prefixes[prefix]
+            prefix = max((p for p in prefixes if variable.name.startswith(p)), key=len, default="")
+            index, position, shape = prefixes.get(prefix, (0, 0, None))
             if tuple(variable.shape) == shape:
-                found[variable.name] = (index, position, variable.name[len(prefix) :])
-        return found
+                places.append(_Slot(index, position, variable.name[len(prefix) :]))
+            else:
+                places.append(f"other_{sum(isinstance(place, str) for place in places)}")
+        return places
+
+
+class _Slot(NamedTuple):
+    """Where an optimizer variable belongs: layer, position of the weight in it, name of the slot."""
+
+    layer: int
+    weight: int
+    name: str
 
 
 def _assign_layer(own: Layer, built: keras.layers.Layer) -> None:

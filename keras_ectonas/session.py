@@ -18,7 +18,6 @@ from .errors import InputError
 from .lineage import ancestry
 from .network import Network
 from .progress import Progress
-from .rules import producer_rule
 from .scoring import Scoring
 from .search import Search
 from .settings import SearchSettings, choice
@@ -144,11 +143,6 @@ def check_choices(surgery: Any, engine: Any, verbose: Any, batch_size: Any) -> N
 
 
 def _check_start(network: Network, settings: SearchSettings) -> None:
-    if not any(producer_rule(layer) is not None for layer in network.layers):
-        raise InputError(
-            f"model has no output layer that a search could keep: its layers are "
-            f"{[layer.kind for layer in network.layers]}. Expected at least one dense layer or convolution."
-        )
     if settings.max_params is not None and network.n_params > settings.max_params:
         raise InputError(
             f"model has {network.n_params} parameters, max_params={settings.max_params}: "

@@ -65,6 +65,11 @@ def own_copy(model: Any, x: Array | None = None) -> keras.Sequential:
         raise InputError("model has no layers: expected at least one dense layer or convolution.")
     if not model.built and x is None:
         raise InputError("model is not built and there are no data to take its input shape from.")
+    if not any(hasattr(layer, "kernel_initializer") for layer in model.layers):
+        raise InputError(
+            f"model has no output layer that a search could keep: its layers are "
+            f"{[type(layer).__name__ for layer in model.layers]}. Expected at least one dense layer or convolution."
+        )
     _check_input_shape(model, x)
     copied = [type(layer).from_config(layer.get_config()) for layer in model.layers]
     if model.built:

@@ -1,0 +1,360 @@
+"""The trainer, the classifier, the regressor and the callback, with a backend."""
+
+import random
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from models import conv_model, dense_model, images, table
+from sklearn.base import clone
+from sklearn.metrics import make_scorer, recall_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from keras_ectonas import PAPER, ECToNASCallback, ECToNASClassifier, ECToNASRegressor, ECToNASTrainer
+from keras_ectonas.errors import InputError, SearchError
+
+QUICK = {"budget": 4, "verbose": 0, "random_state": 0, "max_children": 4, "epochs_per_match": 0.5}
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    x, y = images()
+    return ECToNASTrainer(conv_model(), **QUICK).fit(x, y)
+
+
+def test_fitted_attributes(fitted):
+    assert isinstance(fitted.model_, keras.Sequential)
+    assert fitted.model_.compiled
+    assert 0 < fitted.n_epochs_ <= 4
+    assert fitted.lineage_[0].mutation == "start"
+    assert fitted.lineage_[-1].n_params == fitted.model_.count_params()
+    columns = {len(column) for column in fitted.candidates_.values()}
+    assert len(columns) == 1
+    assert len(pd.DataFrame(fitted.candidates_)) == columns.pop() > 4
+    assert fitted.candidates_["status"].count("winner") == 1
+    assert sum(fitted.candidates_["epochs"]) == pytest.approx(fitted.n_epochs_)
+    np.testing.assert_array_equal(fitted.classes_, [0, 1, 2])
+
+
+def test_history_runs_along_the_lineage(fitted):
+    epochs = fitted.history_["epoch"]
+    assert epochs == sorted(epochs)
+    assert {"loss", "accuracy", "val_loss", "val_accuracy", "score"} <= set(fitted.history_)
+    assert {len(column) for column in fitted.history_.values()} == {len(epochs)}
+
+
+def test_predictions(fitted):
+    x, y = images(30, seed=1)
+    probabilities = fitted.predict_proba(x)
+    assert probabilities.shape == (30, 3)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    np.testing.assert_array_equal(fitted.predict(x), probabilities.argmax(axis=1))
+    assert fitted.score(x, y) == pytest.approx((fitted.predict(x) == y).mean())
+    assert fitted.score(x, y, sample_weight=(y == 0).astype(float)) == pytest.approx(
+        (fitted.predict(x) == y)[y == 0].mean()
+    )
+
+
+def test_winner_is_plain_keras(fitted, tmp_path):
+    x, y = images(30, seed=1)
+    fitted.model_.save(tmp_path / "winner.keras")
+    loaded = keras.models.load_model(tmp_path / "winner.keras")
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), fitted.model_.predict(x, verbose=0), atol=1e-6)
+    loaded.fit(x, y, epochs=1, verbose=0)
+    assert {type(layer).__module__.split(".")[0] for layer in loaded.layers} == {"keras"}
+
+
+def test_same_seed_same_everything(fitted):
+    x, y = images()
+    again = ECToNASTrainer(conv_model(), **QUICK).fit(x, y)
+    assert again.lineage_ == fitted.lineage_
+    for weight, twin in zip(again.model_.get_weights(), fitted.model_.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, twin)
+
+
+def test_nothing_of_the_users_is_changed():
+    x, y = images()
+    model = conv_model()
+    before = [weight.copy() for weight in model.get_weights()]
+    config, x_before, y_before = model.get_config(), x.copy(), y.copy()
+    python, numpy = random.getstate(), np.random.get_state()[1].copy()
+    ECToNASTrainer(model, **QUICK).fit(x, y)
+    assert random.getstate() == python
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy)
+    np.testing.assert_array_equal(x, x_before)
+    np.testing.assert_array_equal(y, y_before)
+    assert model.get_config() == config
+    assert model.optimizer.iterations == 0
+    for weight, old in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+
+
+def test_paper_runs():
+    x, y = images()
+    trainer = ECToNASTrainer(conv_model(), **{**PAPER, "budget": 6}, random_state=0, verbose=0).fit(x, y)
+    assert trainer.n_epochs_ <= 6
+    assert isinstance(trainer.model_.optimizer, keras.optimizers.SGD)
+
+
+def test_text_labels_and_frames_in_a_pipeline():
+    x, y = table()
+    labels = np.array(["low", "mid", "high"])[y]
+    frame = pd.DataFrame(x, columns=[f"column_{k}" for k in range(x.shape[1])])
+    pipeline = make_pipeline(StandardScaler(), ECToNASClassifier(dense_model(), **QUICK))
+    pipeline.fit(frame, labels)
+    assert set(pipeline.predict(frame)) <= {"low", "mid", "high"}
+    assert pipeline[-1].classes_.tolist() == ["high", "low", "mid"]
+    assert 0 <= pipeline.score(frame, labels) <= 1
+
+
+def test_classifier_starts_from_nothing():
+    x, y = table(n_classes=2)
+    classifier = ECToNASClassifier(**QUICK).fit(x, y == 1)
+    assert classifier.predict(x).dtype == bool
+    assert classifier.predict_proba(x).shape == (len(x), 2)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3), (20, 2)])
+def test_classifier_starts_from_nothing_on_images_and_series(shape):
+    x, y = images(60, shape)
+    classifier = ECToNASClassifier(**QUICK).fit(x, y)
+    assert any(layer.name.startswith("conv") for layer in classifier.model_.layers) or classifier.lineage_[1:]
+    assert classifier.predict(x).shape == (60,)
+
+
+def test_regressor_starts_from_nothing():
+    x, _ = table(200)
+    y = 1000 + 100 * x[:, 0]
+    regressor = ECToNASRegressor(**{**QUICK, "budget": 40}, optimizer=keras.optimizers.Adam(0.01)).fit(x, y)
+    assert regressor.predict(x).shape == (200,)
+    assert regressor.score(x, y) > 0.5
+    assert regressor.best_score_ < 100**2
+    assert not hasattr(regressor, "predict_proba")
+
+
+def test_multi_output_regression():
+    x, _ = table()
+    y = np.stack([x[:, 0], -x[:, 1]], axis=1)
+    regressor = ECToNASRegressor(dense_model(n_outputs=2, activation="linear"), **QUICK).fit(x, y)
+    assert regressor.predict(x).shape == y.shape
+
+
+@pytest.mark.parametrize(
+    ("activation", "n_outputs", "loss"),
+    [
+        ("linear", 3, keras.losses.SparseCategoricalCrossentropy(from_logits=True)),
+        ("softmax", 3, "categorical_crossentropy"),
+        ("softmax", 3, None),
+    ],
+)
+def test_losses_for_labels(activation, n_outputs, loss):
+    x, y = table()
+    trainer = ECToNASTrainer(dense_model(n_outputs=n_outputs, activation=activation), loss=loss, **QUICK).fit(x, y)
+    np.testing.assert_allclose(trainer.predict_proba(x).sum(axis=1), 1)
+    assert trainer.predict(x).shape == y.shape
+
+
+def test_one_hot_targets():
+    x, y = table()
+    trainer = ECToNASTrainer(dense_model(), loss="categorical_crossentropy", **QUICK).fit(x, np.eye(3)[y])
+    assert trainer.predict(x).shape == (len(x), 3)
+
+
+def test_one_output_for_two_classes():
+    x, y = table(n_classes=2)
+    trainer = ECToNASTrainer(dense_model(n_outputs=1, activation="sigmoid"), **QUICK).fit(x, y)
+    assert trainer.predict_proba(x).shape == (len(x), 2)
+
+
+@pytest.mark.parametrize(
+    ("scoring", "higher_is_better"),
+    [
+        ("loss", False),
+        ("val_accuracy", True),
+        ("balanced_accuracy", True),
+        ("neg_log_loss", True),
+        (make_scorer(recall_score, average="macro"), True),
+    ],
+)
+def test_scoring(scoring, higher_is_better):
+    x, y = table()
+    trainer = ECToNASTrainer(dense_model(), scoring=scoring, **QUICK).fit(x, y)
+    scores = [score for score in trainer.candidates_["score"] if score is not None]
+    assert trainer.best_score_ in scores
+    assert (max(scores) <= 0) == (scoring == "neg_log_loss")
+    if not higher_is_better:
+        assert trainer.history_["val_loss"][-1] == trainer.history_["score"][-1]
+
+
+def test_sample_weight_decides():
+    x, y = table(n_classes=2)
+    weights = np.where(y == 0, 1.0, 0.0)
+    trainer = ECToNASTrainer(dense_model(n_outputs=2), optimizer=keras.optimizers.Adam(0.05), **QUICK)
+    trainer.fit(x, y, sample_weight=weights)
+    assert (trainer.predict(x) == 0).mean() > 0.9
+
+
+def test_validation_data_are_used():
+    x, y = table()
+    trainer = ECToNASTrainer(dense_model(), **QUICK)
+    trainer.fit(x, y, validation_data=(x[:10], np.full(10, 1)))
+    assert {round(10 * score, 6) % 1 for score in trainer.history_["val_accuracy"]} <= {0.0}
+
+
+def test_callbacks_are_copied_and_used():
+    class Counting(keras.callbacks.Callback):
+        seen = 0
+
+        def on_epoch_end(self, epoch, logs=None):
+            Counting.seen += 1
+
+    x, y = table()
+    mine = Counting()
+    ECToNASTrainer(dense_model(), callbacks=[mine], **QUICK).fit(x, y)
+    assert Counting.seen > 4
+    assert getattr(mine, "_model", None) is None
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")  # Keras' copy of an unused optimizer
+def test_clone_keeps_parameters_and_forgets_the_fit(fitted):
+    twin = clone(fitted)
+    assert not hasattr(twin, "model_")
+    assert twin.get_params()["budget"] == fitted.budget
+
+
+def test_callable_and_unbuilt_models():
+    x, y = table()
+    unbuilt = keras.Sequential([keras.layers.Dense(4, activation="relu"), keras.layers.Dense(3, "softmax")])
+    first = ECToNASTrainer(unbuilt, **QUICK).fit(x, y)
+    second = ECToNASTrainer(lambda X, y: dense_model(X.shape[1]), **QUICK).fit(x, y)
+    assert first.predict(x).shape == second.predict(x).shape == y.shape
+    assert not unbuilt.built
+    again = ECToNASTrainer(unbuilt, **QUICK).fit(x, y)
+    for weight, twin in zip(again.model_.get_weights(), first.model_.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, twin)
+
+
+def test_diverging_start_is_an_error():
+    x, y = table()
+    x = 1e20 * x
+    model = dense_model(n_outputs=1, activation="linear")
+    with pytest.raises(SearchError, match=r"start model cannot be trained: .*loss became"):
+        ECToNASTrainer(model, optimizer=keras.optimizers.SGD(1e6), **QUICK).fit(x, y.astype(float))
+
+
+def test_verbose(capsys):
+    x, y = table()
+    ECToNASTrainer(dense_model(), **QUICK).fit(x, y)
+    assert capsys.readouterr().out == ""
+    ECToNASTrainer(dense_model(), **{**QUICK, "verbose": 2}).fit(x, y)
+    shown = capsys.readouterr().out
+    assert "of 4.0 epochs" in shown
+    assert "candidate 1 of 0: no change" in shown
+
+
+X, Y = table()
+FUNCTIONAL_INPUT = keras.Input((8,))
+FUNCTIONAL = keras.Model(FUNCTIONAL_INPUT, keras.layers.Dense(3)(FUNCTIONAL_INPUT))
+NOT_FINITE = np.where(np.arange(X.size).reshape(X.shape) == 5, np.nan, X)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "data", "message"),
+    [
+        ({"model": FUNCTIONAL}, (X, Y), "model of type Functional: expected a keras.Sequential"),
+        ({"model": "resnet"}, (X, Y), "model of type str: expected a keras.Sequential"),
+        ({"model": lambda X, y: 3}, (X, Y), "model, when called, gave int"),
+        ({"model": None}, (X, Y), "model=None: ECToNASTrainer reads"),
+        ({"model": keras.Sequential()}, (X, Y), "model has no layers"),
+        ({"model": keras.Sequential([keras.layers.Flatten()])}, (X, Y), "no output layer"),
+        ({"model": dense_model(7)}, (X, Y), r"X has rows of shape \(8,\), the model expects \(7,\)"),
+        ({"model": dense_model(n_outputs=2)}, (X, Y), "y holds 3 classes, the model's last layer is made for 2"),
+        ({"greediness": 1.5}, (X, Y), "greediness=1.5: expected a number of at least 0 and at most 1"),
+        ({"greediness": "much"}, (X, Y), "greediness='much'"),
+        ({"budget": 0}, (X, Y), "budget=0: expected a number above 0"),
+        ({"budget": float("nan")}, (X, Y), "budget=nan"),
+        ({"budget": 0.01}, (X, Y), "budget=0.01 epochs is less than one minibatch"),
+        ({"n_parents": 0}, (X, Y), "n_parents=0: expected a whole number of at least 1"),
+        ({"surgery": "bold"}, (X, Y), "surgery='bold': expected one of"),
+        ({"selection": "best"}, (X, Y), "selection='best'"),
+        ({"engine": "warp"}, (X, Y), "engine='warp'"),
+        ({"batch_size": 0}, (X, Y), "batch_size=0"),
+        ({"validation_fraction": 1.0}, (X, Y), "validation_fraction=1.0"),
+        ({"scoring": "fame"}, (X, Y), "scoring='fame': expected 'loss', a metric"),
+        ({"optimizer": "fastest"}, (X, Y), "optimizer='fastest'"),
+        ({"loss": "pain"}, (X, Y), "loss='pain'"),
+        ({"max_params": 10}, (X, Y), "model has 75 parameters, max_params=10"),
+        ({"random_state": -1}, (X, Y), "random_state=-1"),
+        ({"verbose": 7}, (X, Y), "verbose=7"),
+        ({"max_children": "few"}, (X, Y), "max_children='few'"),
+        ({"recovery_epochs": {"growth": 1}}, (X, Y), "recovery_epochs, a key='growth'"),
+        ({"cell_pooling": "median"}, (X, Y), "cell_pooling='median'"),
+        ({}, (X, None), "y=None"),
+        ({}, (X, Y[:-1]), "y has 95 rows, X has 96"),
+        ({}, (NOT_FINITE, Y), "X holds 1 values that are NaN or infinite"),
+        ({}, (X, np.where(Y == 1, np.nan, Y)), "y holds values that are NaN"),
+        ({}, (X, np.zeros(len(X), dtype=int)), "y holds a single class"),
+        ({}, (X[:, 0], Y), r"X has shape \(96,\)"),
+        ({}, (X[:0], Y[:0]), "X has no rows"),
+        ({}, (np.array([["a"] * 8] * 96), Y), "X of type ndarray cannot be read as numbers"),
+        ({}, (X, Y, np.ones(3)), r"sample_weight has shape \(3,\)"),
+        ({}, (X, Y, None, (X,)), "validation_data of type tuple"),
+        ({}, (X, Y, None, (X[:, :7], Y)), "validation_data has rows of shape"),
+        ({}, (X, Y, None, (X, Y + 5)), "y holds labels that are not known"),
+    ],
+)
+def test_wrong_input_is_refused_before_any_training(knobs, data, message, monkeypatch):
+    def train(*args):
+        raise AssertionError("training began")
+
+    monkeypatch.setattr("keras_ectonas.engines.fit.FitEngine.train", train)
+    arguments = {"model": dense_model(), "verbose": 0, **knobs}
+    with pytest.raises(InputError, match=message):
+        ECToNASTrainer(**arguments).fit(*data)
+
+
+def test_prediction_of_wrong_shape(fitted):
+    with pytest.raises(InputError, match="the model expects"):
+        fitted.predict(np.zeros((2, 5, 5, 1)))
+
+
+def callback_model():
+    model = dense_model()
+    model.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def test_callback_leaves_the_winner_in_the_model(tmp_path):
+    x, y = table()
+    model = callback_model()
+    search = ECToNASCallback(x, y, budget=30, verbose=0, random_state=0, max_children=4)
+    history = model.fit(x, y, epochs=3, callbacks=[search], verbose=0)
+    assert len(history.epoch) == 3
+    assert model.count_params() == search.lineage_[-1].n_params
+    assert search.n_epochs_ <= 30
+    assert search.lineage_[0].epoch > 2
+    assert model.evaluate(x, y, verbose=0, return_dict=True)["accuracy"] > 0.5
+    model.fit(x, y, epochs=1, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"model": 3}, "model: the callback takes it from the model"),
+        ({"bravery": 1}, "unknown argument for ECToNASCallback"),
+        ({"greediness": 2}, "greediness=2"),
+    ],
+)
+def test_callback_refuses_wrong_input_before_training(knobs, message):
+    x, y = table()
+    model = callback_model()
+    before = model.get_weights()
+    with pytest.raises(InputError, match=message):
+        model.fit(x, y, callbacks=[ECToNASCallback(x, y, verbose=0, **knobs)], verbose=0)
+    for weight, old in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, old)
