@@ -4,6 +4,7 @@ Pure functions from `Network` to `Network`, in NumPy alone, so that they give th
 """
 
 from .base import Operated, Surgery
+from .calibrated import CalibratedSurgery
 from .published import PublishedSurgery
 
-__all__ = ["Operated", "PublishedSurgery", "Surgery"]
+__all__ = ["CalibratedSurgery", "Operated", "PublishedSurgery", "Surgery"]

@@ -54,5 +54,9 @@ class Surgery(ABC):
         """A new convolutional cell over `axes` spatial axes before layer `index`."""
 
     @abstractmethod
+    def add_pooling(self, network: Network, index: int, axes: int, pooling: Pooling) -> Operated:
+        """A pooling layer alone before layer `index`."""
+
+    @abstractmethod
     def remove_cell(self, network: Network, index: int) -> Operated:
         """The network without the cell that begins with convolution `index`."""

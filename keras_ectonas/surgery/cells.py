@@ -15,7 +15,7 @@ from ..errors import SurgeryError
 from ..network import Array, Layer, Network, Shape
 from ..rules import Role, producer_rule, role_of
 from . import templates
-from .positions import Pooling, flattened_consumer, resized_rows
+from .positions import Aggregation, Pooling, flattened_consumer, resized_rows
 from .units import absorb_constants, channel_importance, constant_part, required_path
 from .walk import Path, is_linear, is_nonnegative_at, rewired, shapes_of
 
@@ -23,6 +23,7 @@ __all__ = [
     "Cell",
     "cell_at",
     "insert_cell",
+    "insert_pooling",
     "inserted_cell",
     "insertion_axes",
     "matched_channels",
@@ -124,8 +125,24 @@ def _weighted_layer(network: Network) -> Layer:
     raise SurgeryError("the network has no layer with a kernel")
 
 
-def insert_cell(network: Network, index: int, axes: int, pooling: Pooling | None) -> Network:
+PUBLISHED_ROWS: Final[dict[Pooling, Aggregation]] = {"average": "mean", "max": "largest"}
+"""How rows behind a ``Flatten`` are aggregated, by the kind of pooling that was inserted."""
+
+
+def insert_cell(
+    network: Network, index: int, axes: int, pooling: Pooling | None, rows: Aggregation | None = None
+) -> Network:
     """Put a cell before layer `index`. Without pooling the function stays exactly the same.
+
+    Parameters
+    ----------
+    network : Network
+    index : int
+    axes : int
+        Spatial axes.
+    pooling : {"average", "max"} or None
+    rows : {"mean", "largest", "sum"}, optional
+        How the rows behind a ``Flatten`` are aggregated; by default as published.
 
     Differs from the paper: where something negative arrives, which the cell's ReLU would cut off, each channel
     enters twice, as it is and negated, and the layer behind subtracts the two.
@@ -136,10 +153,22 @@ def insert_cell(network: Network, index: int, axes: int, pooling: Pooling | None
     if not is_nonnegative_at(network, index):
         child = _signed_pairs(child, index, stop)
     if pooling is not None:
-        behind = flattened_consumer(child, stop, network)
-        if behind is not None:
-            child = resized_rows(child, *behind, pooling)
+        child = _resized_behind(child, stop, network, rows or PUBLISHED_ROWS[pooling])
     return child
+
+
+def insert_pooling(
+    network: Network, index: int, axes: int, pooling: Pooling, rows: Aggregation | None = None
+) -> Network:
+    """Put a pooling layer alone before layer `index` (section A.2.1 of the paper)."""
+    new = templates.pooling(network, _weighted_layer(network), pooling, axes)
+    child = network.with_inserted(index, [new])
+    return _resized_behind(child, index + 1, network, rows or PUBLISHED_ROWS[pooling])
+
+
+def _resized_behind(child: Network, start: int, before: Network, rows: Aggregation) -> Network:
+    behind = flattened_consumer(child, start, before)
+    return child if behind is None else resized_rows(child, *behind, rows)
 
 
 def _signed_pairs(network: Network, convolution: int, stop: int) -> Network:
@@ -188,7 +217,7 @@ def _adds_channel_axis(network: Network, index: int) -> bool:
     return network.layers[index].kind == "Reshape" and shapes[index + 1] == (*shapes[index], 1)
 
 
-def remove_cell(network: Network, index: int) -> Network:
+def remove_cell(network: Network, index: int, rows: Aggregation = "mean") -> Network:
     """Take out the cell of convolution `index`.
 
     What follows reads the cell's input channels in place of its most important output channels; rows behind
@@ -212,7 +241,5 @@ def remove_cell(network: Network, index: int) -> Network:
     )
     child = rewired(child, behind_cell, matrix)
     adapted = child.without(cell.start, cell.stop)
-    behind = flattened_consumer(adapted, cell.start, child)
-    if behind is not None:
-        adapted = resized_rows(adapted, *behind, "average")
+    adapted = _resized_behind(adapted, cell.start, child, rows)
     return without_idle_reshape(adapted, cell.start)

@@ -13,9 +13,10 @@ from ..network import Array, Network, Shape
 from ..rules import Role, rule_for
 from .walk import shapes_of
 
-__all__ = ["Pooling", "block_index", "flattened_consumer", "resized_rows"]
+__all__ = ["Aggregation", "Pooling", "block_index", "flattened_consumer", "resized_rows"]
 
 Pooling = Literal["average", "max"]
+Aggregation = Literal["mean", "largest", "sum"]
 
 
 def flattened_consumer(network: Network, start: int, before: Network) -> tuple[int, Shape, Shape] | None:
@@ -68,11 +69,17 @@ def _consumer_behind(network: Network, flatten: int) -> int:
     raise SurgeryError("no dense layer follows the flattened positions")
 
 
-def resized_rows(network: Network, consumer: int, old: Shape, new: Shape, pooling: Pooling) -> Network:
+def resized_rows(network: Network, consumer: int, old: Shape, new: Shape, how: Aggregation) -> Network:
     """Resize the rows of dense layer `consumer`, seen as an image, from `old` to `new` positions.
 
-    Fewer positions aggregate blocks of rows: their mean, or for max pooling the one of largest absolute
-    value. More positions repeat rows.
+    Parameters
+    ----------
+    network : Network
+    consumer : int
+    old, new : tuple of int
+    how : {"mean", "largest", "sum"}
+        Fewer positions aggregate blocks of rows: their mean, the one of largest absolute value, or their sum. More
+        positions repeat rows; with ``"sum"`` they are shared out among the repetitions.
     """
     layer = network.layers[consumer]
     if None in old or None in new:
@@ -82,12 +89,15 @@ def resized_rows(network: Network, consumer: int, old: Shape, new: Shape, poolin
     kernel = layer.value("kernel").astype(np.float64)
     channels = kernel.shape[0] // math.prod(old_sizes)
     rows = kernel.reshape(*old_sizes, channels, kernel.shape[-1])
-    aggregate = _mean if pooling == "average" else _largest
     for axis, (before, after) in enumerate(zip(old_sizes, new_sizes, strict=True)):
         if after < before:
-            rows = _aggregated(rows, axis, block_index(before, after), aggregate)
+            rows = _aggregated(rows, axis, block_index(before, after), _AGGREGATE[how])
         elif after > before:
-            rows = np.take(rows, block_index(after, before), axis=axis)
+            source = block_index(after, before)
+            rows = np.take(rows, source, axis=axis)
+            if how == "sum":
+                shares = 1.0 / np.bincount(source, minlength=before)[source]
+                rows = rows * shares.reshape(-1, *(1,) * (rows.ndim - axis - 1))
     value = rows.reshape(-1, kernel.shape[-1])
     return network.with_layer(consumer, layer.with_weights(layer.weight("kernel").with_value(value)))
 
@@ -110,6 +120,14 @@ def _mean(rows: Array, axis: int) -> Array:
     return result
 
 
+def _sum(rows: Array, axis: int) -> Array:
+    result: Array = rows.sum(axis=axis)
+    return result
+
+
 def _largest(rows: Array, axis: int) -> Array:
     index = np.expand_dims(np.argmax(np.abs(rows), axis=axis), axis)
     return np.take_along_axis(rows, index, axis=axis).squeeze(axis)
+
+
+_AGGREGATE: dict[Aggregation, Callable[[Array, int], Array]] = {"mean": _mean, "largest": _largest, "sum": _sum}

@@ -37,5 +37,8 @@ class PublishedSurgery(Surgery):
     ) -> Operated:
         return Operated(cells.insert_cell(network, index, axes, pooling))
 
+    def add_pooling(self, network: Network, index: int, axes: int, pooling: Pooling) -> Operated:
+        return Operated(cells.insert_pooling(network, index, axes, pooling))
+
     def remove_cell(self, network: Network, index: int) -> Operated:
         return Operated(cells.remove_cell(network, index))
