@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import keras
 import numpy as np
@@ -20,6 +20,9 @@ from .errors import InputError
 from .network import Array, Layer, Network, Shape, Weight
 
 __all__ = ["Blueprint", "LiveModel", "kind_of", "network_of", "untouched_random_state"]
+
+
+_ROWS_AT_ONCE: Final = 1000
 
 
 @contextmanager
@@ -94,6 +97,18 @@ class Blueprint:
                 _restore_initializers(own, built)
                 _assign_layer(own, built)
         return model
+
+    def layer_output(self, layer: Layer, inputs: Array) -> Array:
+        """What a single layer computes in inference: for layers that surgery has no formula of."""
+        with untouched_random_state():
+            built = self._layer(layer)
+            built.build((None, *inputs.shape[1:]))
+            _assign_layer(layer, built)
+            outputs = [
+                np.asarray(keras.ops.convert_to_numpy(built(inputs[start : start + _ROWS_AT_ONCE], training=False)))
+                for start in range(0, len(inputs), _ROWS_AT_ONCE)
+            ]
+        return np.concatenate(outputs)
 
     def _layer(self, layer: Layer) -> keras.layers.Layer:
         cls: Any = self.classes.get(layer.kind) or getattr(keras.layers, layer.kind, None)

@@ -21,7 +21,7 @@ from .progress import Progress
 from .scoring import Scoring
 from .search import Search
 from .settings import SearchSettings, choice
-from .surgery import PublishedSurgery, Surgery
+from .surgery import CalibratedSurgery, PublishedSurgery, Surgery
 from .task import Task
 
 __all__ = ["Session", "candidate_columns", "check_choices", "settings_from", "winner_history"]
@@ -117,7 +117,12 @@ class Session:
         }
 
     def _surgery(self) -> Surgery:
-        return PublishedSurgery()
+        if self.surgery == "paper":
+            return PublishedSurgery()
+        rng = np.random.default_rng([self.seed, 2])
+        chosen = rng.permutation(len(self.data.train))[: self.settings.calibration_rows]
+        rows = self.data.train.x[np.sort(chosen)]
+        return CalibratedSurgery(rows, self.seed, self.blueprint.layer_output)
 
     def _engine(self) -> Engine:
         limit = self.settings.max_time

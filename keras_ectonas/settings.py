@@ -108,6 +108,8 @@ class SearchSettings:
         The pooling that new cells may have.
     spatial_axes : int or None
         1 for series, 2 for images, 3 for volumes; None reads it off the model.
+    calibration_rows : int
+        Training rows, at most, that calibrated surgery looks at.
 
     Raises
     ------
@@ -134,6 +136,7 @@ class SearchSettings:
     channel_step: int = 3
     cell_pooling: tuple[str, ...] = ("average", "max", "none")
     spatial_axes: int | None = None
+    calibration_rows: int = 2000
 
     def __post_init__(self) -> None:
         _number("budget", self.budget, above=0)
@@ -158,6 +161,7 @@ class SearchSettings:
         _number("unit_step", self.unit_step, above=0, at_most=1)
         _whole("min_unit_step", self.min_unit_step, 1)
         _whole("channel_step", self.channel_step, 1)
+        _whole("calibration_rows", self.calibration_rows, 1)
         self._check_cell_pooling()
         self._check_recovery_epochs()
         if self.spatial_axes is not None and self.spatial_axes not in (1, 2, 3):

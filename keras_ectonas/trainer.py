@@ -59,7 +59,8 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
     max_time : float or None
         Seconds after which the search ends with the best so far.
     surgery : {"calibrated", "paper"}
-        How the weights of changed models are chosen.
+        How the weights of changed models are chosen: so that the next layer still receives what it received
+        before on some training rows, or by the rules of the paper.
     selection : {"fitness", "random"}
         ``"random"`` lets chance decide matches, as the paper does for comparison.
     optimizer, loss, metrics
@@ -101,6 +102,8 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         Axes of a convolution for models that have none yet. None: samples of two axes are images.
     final_selection : {"archive", "parents"}
         Whether the winner is the best survivor of any generation or of the last one.
+    calibration_rows : int
+        Training rows, at most, that calibrated surgery looks at.
 
     Attributes
     ----------
@@ -140,7 +143,7 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         n_parents: int = 2,
         max_params: int | None = None,
         max_time: float | None = None,
-        surgery: str = "paper",
+        surgery: str = "calibrated",
         selection: str = "fitness",
         optimizer: Any = None,
         loss: Any = None,
@@ -165,6 +168,7 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         cell_pooling: tuple[str, ...] = ("average", "max", "none"),
         spatial_axes: int | None = None,
         final_selection: str = "archive",
+        calibration_rows: int = 2000,
     ) -> None:
         self.model = model
         self.budget = budget
@@ -197,6 +201,7 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         self.cell_pooling = cell_pooling
         self.spatial_axes = spatial_axes
         self.final_selection = final_selection
+        self.calibration_rows = calibration_rows
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, validation_data: Any = None) -> ECToNASTrainer:
         """Search and train.

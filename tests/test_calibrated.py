@@ -1,0 +1,213 @@
+"""Calibrated surgery: its regressions against plain least squares, its networks against their parents."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from models import conv_model
+from numpy.linalg import lstsq
+
+from keras_ectonas.bridge import Blueprint, network_of
+from keras_ectonas.compilation import Compilation
+from keras_ectonas.mutations import MUTATIONS
+from keras_ectonas.settings import SearchSettings
+from keras_ectonas.surgery import CalibratedSurgery, PublishedSurgery
+from keras_ectonas.surgery.inference import outputs_along
+from keras_ectonas.surgery.regression import SolveError, ridge_correction, survivors
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("shape", [(60, 5), (20, 50)])
+@pytest.mark.parametrize("with_offset", [True, False])
+def test_regression_is_least_squares_with_a_penalty(shape, with_offset):
+    inputs, residual = RNG.normal(1, 1, shape), RNG.normal(2, 1, (shape[0], 3))
+    fit = ridge_correction(inputs, residual, 1e-2, with_offset)
+    center = inputs.mean(0) if with_offset else 0
+    level = residual.mean(0) if with_offset else 0
+    penalty = np.sqrt(1e-2 * ((inputs - center) ** 2).sum() / shape[1])
+    stacked = np.concatenate([inputs - center, penalty * np.eye(shape[1])])
+    wanted = np.concatenate([residual - level, np.zeros((shape[1], 3))])
+    np.testing.assert_allclose(fit.matrix, lstsq(stacked, wanted, rcond=None)[0], atol=1e-8)
+    np.testing.assert_allclose(fit.offset, level - center @ fit.matrix if with_offset else 0, atol=1e-8)
+
+
+def test_regression_on_constant_inputs_changes_nothing_but_the_offset():
+    fit = ridge_correction(np.ones((10, 3)), np.full((10, 2), 4.0), 1e-3, True)
+    np.testing.assert_allclose(fit.matrix, 0, atol=1e-12)
+    np.testing.assert_allclose(fit.offset, 4.0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_regression_refuses_what_is_not_finite(bad):
+    inputs = RNG.normal(size=(10, 3))
+    inputs[2, 1] = bad
+    with np.errstate(all="ignore"), pytest.raises(SolveError, match="regression"):
+        ridge_correction(inputs, np.ones((10, 1)), 1e-3, True)
+
+
+def test_one_loss_is_the_best_there_is():
+    inputs, matrix = RNG.normal(size=(200, 6)), RNG.normal(size=(6, 2))
+    inputs[:, 4] = inputs[:, 1] + 0.1 * inputs[:, 2]
+    groups = [np.array([j]) for j in range(6)]
+    kept = survivors(inputs.T @ inputs, matrix, groups, 5, 1e-9)
+
+    def loss(columns):
+        wanted = inputs @ matrix
+        return ((wanted - inputs[:, columns] @ lstsq(inputs[:, columns], wanted, rcond=None)[0]) ** 2).sum()
+
+    best = min(itertools.combinations(range(6), 5), key=lambda columns: loss(list(columns)))
+    assert kept.tolist() == list(best)
+
+
+def test_groups_go_together_and_useless_ones_first():
+    inputs, matrix = RNG.normal(size=(300, 8)), RNG.normal(size=(8, 2))
+    groups = [np.array([j, j + 4]) for j in range(4)]
+    matrix[groups[2]] = 0
+    inputs[:, groups[0]] = inputs[:, groups[3]]
+    kept = survivors(inputs.T @ inputs, matrix, groups, 2, 1e-6)
+    assert 1 in kept
+    assert 2 not in kept
+
+
+def random_network(model, nonnegative=True):
+    for weight in model.weights:
+        drawn = RNG.normal(size=weight.shape) * 0.5
+        weight.assign(np.abs(drawn) + 0.5 if weight.name in ("moving_variance", "gamma") else drawn)
+    return network_of(model, nonnegative_input=nonnegative)
+
+
+def image_network(activation="relu", use_bias=True, flat=True, shape=(8, 8, 1)):
+    two = len(shape) == 3
+    conv = keras.layers.Conv2D if two else keras.layers.Conv1D
+    pool = keras.layers.AveragePooling2D if two else keras.layers.AveragePooling1D
+    pooled = keras.layers.GlobalAveragePooling2D if two else keras.layers.GlobalAveragePooling1D
+    return random_network(
+        keras.Sequential(
+            [
+                keras.Input(shape),
+                conv(5, 3, padding="same", use_bias=use_bias),
+                pool(2, padding="same"),
+                keras.layers.BatchNormalization(),
+                keras.layers.Activation(activation),
+                conv(6, 3, padding="same", activation=activation, use_bias=use_bias),
+                keras.layers.Flatten() if flat else pooled(),
+                keras.layers.Dense(7, activation=activation, use_bias=use_bias),
+                keras.layers.Dense(4, use_bias=use_bias),
+            ]
+        )
+    )
+
+
+NETWORKS = {
+    "relu": lambda: image_network(),
+    "tanh": lambda: image_network("tanh"),
+    "without_bias": lambda: image_network(use_bias=False),
+    "global_pooling": lambda: image_network(flat=False),
+    "series": lambda: image_network(shape=(16, 2)),
+    "odd": lambda: image_network(shape=(7, 9, 2)),
+}
+
+
+def error(parent, child, x):
+    before, after = outputs_along(parent, x)[-1], outputs_along(child, x)[-1]
+    return float(((after - before) ** 2).mean() / before.var())
+
+
+def changes(network, surgery, seed=0):
+    rng = np.random.default_rng(seed)
+    for mutation in MUTATIONS:
+        for site in mutation.sites(network, SearchSettings()):
+            yield mutation, site, mutation.apply(network, site, surgery, rng)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_calibrated_loses_less_than_published(name):
+    network = NETWORKS[name]()
+    x = np.random.default_rng(1).random((800, *network.input_shape)).astype("float32")
+    calibrated = list(changes(network, CalibratedSurgery(x[:600])))
+    published = list(changes(network, PublishedSurgery()))
+    ours, theirs = [], []
+    for (mutation, site, (child, remark)), (_, _, (rival, _)) in zip(calibrated, published, strict=True):
+        assert remark == ""
+        assert child.is_finite()
+        if mutation.is_exact(network, site):
+            assert error(network, child, x[600:]) < 1e-9, mutation.name
+            np.testing.assert_allclose(
+                outputs_along(network, x[600:])[-1], outputs_along(child, x[600:])[-1], rtol=1e-4, atol=1e-4
+            )
+        else:
+            ours.append(error(network, child, x[600:]))
+            theirs.append(error(network, rival, x[600:]))
+    assert len(ours) >= 6
+    assert np.mean(np.minimum(ours, 10)) < 0.5 * np.mean(np.minimum(theirs, 10))
+    assert sum(a <= b * 1.05 for a, b in zip(ours, theirs, strict=True)) >= 0.75 * len(ours)
+
+
+def test_parents_are_not_changed_and_results_repeat():
+    network = image_network()
+    x = np.random.default_rng(1).random((300, 8, 8, 1)).astype("float32")
+    mark = network.fingerprint()
+    first = [operated.network.fingerprint() for _, _, operated in changes(network, CalibratedSurgery(x, 3))]
+    second = [operated.network.fingerprint() for _, _, operated in changes(network, CalibratedSurgery(x, 3))]
+    assert first == second
+    assert network.fingerprint() == mark
+
+
+def test_useless_unit_is_removed_without_loss():
+    network = image_network()
+    dense = network.layers[6]
+    kernel = dense.value("kernel").copy()
+    kernel[:, 3] = kernel[:, 5]
+    bias = dense.value("bias").copy()
+    bias[3] = bias[5]
+    twin = dense.with_weights(dense.weight("kernel").with_value(kernel), dense.weight("bias").with_value(bias))
+    network = network.with_layer(6, twin)
+    x = np.random.default_rng(1).random((400, 8, 8, 1)).astype("float32")
+    child = CalibratedSurgery(x).remove_units(network, 6, 1).network
+    assert error(network, child, x) < 1e-4
+
+
+def test_new_batch_normalization_is_the_identity_in_training_too():
+    model = conv_model()
+    network = random_network(model)
+    x = np.random.default_rng(1).random((400, 8, 8, 1)).astype("float32")
+    child = CalibratedSurgery(x).add_cell(network, 0, 2, None, np.random.default_rng(0)).network
+    built = Blueprint.of(model, Compilation.of(model)).uncompiled(child)
+    normalization = next(layer for layer in built.layers if isinstance(layer, keras.layers.BatchNormalization))
+    inputs = built.layers[0](x)
+    training = keras.ops.convert_to_numpy(normalization(inputs, training=True))
+    np.testing.assert_allclose(training, keras.ops.convert_to_numpy(inputs), atol=1e-2)
+
+
+def test_failed_solve_falls_back_to_the_papers_rule(monkeypatch):
+    def fail(*args, **kwargs):
+        raise SolveError("a regression could not be solved: singular")
+
+    monkeypatch.setattr("keras_ectonas.surgery.calibrated.ridge_correction", fail)
+    network = image_network()
+    x = np.random.default_rng(1).random((100, 8, 8, 1)).astype("float32")
+    child, remark = CalibratedSurgery(x).remove_units(network, 6, 2)
+    assert remark == "the paper's rule in place of calibration: a regression could not be solved: singular"
+    assert child.fingerprint() == PublishedSurgery().remove_units(network, 6, 2).network.fingerprint()
+
+
+def test_few_and_constant_rows_do_no_harm():
+    network = image_network()
+    for x in (np.zeros((1, 8, 8, 1), "float32"), np.ones((3, 8, 8, 1), "float32")):
+        for _, _, (child, _) in changes(network, CalibratedSurgery(x)):
+            assert child.is_finite()
+
+
+def test_activations_are_computed_once_for_a_parent(monkeypatch):
+    from keras_ectonas.surgery import calibrated
+
+    calls = []
+    plain = calibrated.outputs_along
+    monkeypatch.setattr(calibrated, "outputs_along", lambda *args: calls.append(1) or plain(*args))
+    network = image_network()
+    x = np.random.default_rng(1).random((50, 8, 8, 1)).astype("float32")
+    surgery = CalibratedSurgery(x)
+    assert len(list(changes(network, surgery))) > 10
+    assert len(calls) == 1
