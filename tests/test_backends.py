@@ -105,6 +105,8 @@ def test_surgery_is_the_same_to_the_last_bit(backend, tmp_path):
 
 def test_a_backend_is_chosen(tmp_path):
     assert run(CHOICE, tmp_path, KERAS_HOME=str(tmp_path)) == ["jax", "jax"]
+    assert (tmp_path / "keras.json").exists()  # by Keras, which names TensorFlow in it
+    assert run(CHOICE, tmp_path, KERAS_HOME=str(tmp_path)) == ["jax", "jax"]
 
 
 @pytest.mark.parametrize("backend", [needs("torch")])

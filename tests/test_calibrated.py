@@ -211,3 +211,17 @@ def test_activations_are_computed_once_for_a_parent(monkeypatch):
     surgery = CalibratedSurgery(x)
     assert len(list(changes(network, surgery))) > 10
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("pooling", [None, "average", "max"])
+def test_first_cell_starts_with_several_filters(pooling):
+    layers = [keras.layers.Flatten(), keras.layers.Dense(6, activation="relu"), keras.layers.Dense(3)]
+    network = random_network(keras.Sequential([keras.Input((8, 8)), *layers]))
+    x = np.random.default_rng(1).random((400, 8, 8)).astype("float32")
+    rng = np.random.default_rng(0)
+    child = CalibratedSurgery(x).add_cell(network, 0, 2, pooling, rng).network
+    filters = child.layers[1].value("kernel")
+    assert child.layers[1].config["filters"] == filters.shape[-1] == (2 if pooling is None else 4)
+    assert np.abs(filters[..., 1:]).sum() > 0
+    published = PublishedSurgery().add_cell(network, 0, 2, pooling, rng).network
+    assert error(network, child, x) < max(1e-9, 0.3 * error(network, published, x))

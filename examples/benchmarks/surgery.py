@@ -228,7 +228,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=10, help="how many networks of each kind are trained")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--calibration-rows", type=int, default=2000)
-    parser.add_argument("--ridge", type=float, default=1e-3)
+    parser.add_argument("--ridge", type=float, default=1e-2)
     parser.add_argument("--cases", nargs="+", help="only these operations")
     options = parser.parse_args()
     if options.data is None:

@@ -119,7 +119,8 @@ class Producer(LayerRule):
         new = mixed(kernel, lambda w: flat(np.einsum("jc,...co->...jo", matrix, by_position(w))))
         source = source_of(matrix)
         if source is not None:
-            moved = kernel.rearranged(lambda w: flat(np.take(by_position(w), source, axis=-2)))
+            used = (matrix != 0).any(axis=1)[:, None]
+            moved = kernel.rearranged(lambda w: flat(np.take(by_position(w), source, axis=-2) * used))
             new = Weight(kernel.name, new.value, moved.slots)
         return layer.with_weights(new)
 

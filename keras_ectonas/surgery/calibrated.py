@@ -16,6 +16,7 @@ from ..network import Array, Layer, Network, Weight
 from ..rules import producer_rule
 from . import cells, depth, units
 from .base import Operated, Surgery
+from .filters import is_first_convolution, with_principal_filters
 from .inference import Foreign, layer_output, nothing_foreign, outputs_along
 from .patches import geometry_of, kernel_matrix, patches_at, sampled_positions
 from .positions import Pooling
@@ -25,11 +26,13 @@ from .walk import shapes_of
 
 __all__ = ["CalibratedSurgery", "most_samples"]
 
-RIDGE: Final = 1e-3
+RIDGE: Final = 1e-2
 PARENTS_KEPT: Final = 3
 _NUMBERS_KEPT: Final = 40_000_000
 _MULTIPLICATIONS: Final = 4e9
 _EXACT_ELIMINATION: Final = 700
+_FILTERS_WITH_POOLING: Final = 3
+_FILTERS_WITHOUT_POOLING: Final = 1
 
 
 class CalibratedSurgery(Surgery):
@@ -83,7 +86,7 @@ class CalibratedSurgery(Surgery):
         self, network: Network, index: int, axes: int, pooling: Pooling | None, rng: np.random.Generator
     ) -> Operated:
         return self._or_published(
-            lambda: self._refitted(network, cells.insert_cell(network, index, axes, pooling, "sum"), pooling is None),
+            lambda: self._with_cell(network, index, axes, pooling),
             lambda: self._published.add_cell(network, index, axes, pooling, rng),
         )
 
@@ -155,6 +158,18 @@ class CalibratedSurgery(Surgery):
         return survivors(sent.T @ sent, np.ones((len(groups), 1)), singles, n_kept, self._ridge)
 
     # Layers inserted or removed.
+
+    def _with_cell(self, network: Network, index: int, axes: int, pooling: Pooling | None) -> Network:
+        child = cells.insert_cell(network, index, axes, pooling, "sum")
+        if is_first_convolution(network, index):
+            # Pooling quarters the positions of an image, which makes room for channels.
+            n_filters = _FILTERS_WITHOUT_POOLING if pooling is None else _FILTERS_WITH_POOLING
+            convolution = index + int(child.layers[index].kind == "Reshape")
+            inputs = self._along(network)[index]
+            if inputs.ndim == axes + 1:
+                inputs = inputs[..., None]
+            child = with_principal_filters(child, convolution, inputs, n_filters, self._rng())
+        return self._refitted(network, child, is_exact=pooling is None)
 
     def _refitted(self, parent: Network, child: Network, is_exact: bool = False) -> Network:
         """Walk from the change to the next layer that can be made to receive what it received before.

@@ -7,12 +7,10 @@ smallest scaling factors of the batch normalization behind them (Liu et al. 2020
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from ..errors import SurgeryError
-from ..network import Array, Layer, Network
+from ..network import Array, Layer, Network, Weight
 from ..rules import Producer, producer_rule
 from ..rules.activations import evaluate
 from .walk import Path, consumer_path, rewired
@@ -25,6 +23,7 @@ __all__ = [
     "required_producer",
     "select_outputs",
     "widen_by_copies",
+    "widen_with",
 ]
 
 
@@ -88,6 +87,56 @@ def widen_by_copies(
     matrix = np.zeros((len(source), n_old))
     matrix[np.arange(len(source)), source] = weights / totals[source]
     return select_outputs(network, path, source, matrix)
+
+
+def widen_with(
+    network: Network, index: int, kernel: Array, bias: Array | None = None, fan_out: Array | None = None
+) -> Network:
+    """Add outputs to layer `index` with given incoming weights.
+
+    Parameters
+    ----------
+    network : Network
+    index : int
+    kernel : ndarray of shape (*window, inputs, added)
+    bias : ndarray of shape (added,), optional
+        Zero by default.
+    fan_out : ndarray of shape (*window, added, outputs), optional
+        The consumer's weights for the new features, alike at each position that a ``Flatten`` folds in. By default
+        zero, which changes nothing whatever the new outputs are.
+    """
+    path = required_path(network, index)
+    rule = required_producer(network, index)
+    producer = network.layers[index]
+    n_old, n_added = rule.n_outputs(producer), kernel.shape[-1]
+    matrix = np.zeros((n_old + n_added, n_old))
+    matrix[:n_old] = np.eye(n_old)
+    wider = rewired(network, path, matrix)
+    weights = [_extended(producer.weight("kernel"), kernel)]
+    if producer.has("bias"):
+        weights.append(_extended(producer.weight("bias"), np.zeros(n_added) if bias is None else bias))
+    grown = rule.with_n_outputs(producer.with_weights(*weights), n_old + n_added)
+    wider = wider.with_layer(index, grown)
+    return wider if fan_out is None else _with_fan_out(wider, path, n_old, fan_out)
+
+
+def _extended(weight: Weight, added: Array) -> Weight:
+    slots = {
+        name: np.concatenate([slot, np.zeros(added.shape, slot.dtype)], axis=-1) for name, slot in weight.slots.items()
+    }
+    value = np.concatenate([weight.value, added.astype(weight.value.dtype)], axis=-1)
+    return Weight(weight.name, value, slots)
+
+
+def _with_fan_out(network: Network, path: Path, n_old: int, fan_out: Array) -> Network:
+    consumer = network.layers[path.consumer]
+    kernel = consumer.weight("kernel")
+    shape = kernel.value.shape
+    features = shape[-2] // path.repeats
+    value = kernel.value.copy().reshape(*shape[:-2], path.repeats, features, shape[-1])
+    value[..., n_old:, :] = np.expand_dims(fan_out, -3)
+    changed = Weight("kernel", value.reshape(shape), kernel.slots)
+    return network.with_layer(path.consumer, consumer.with_weights(changed))
 
 
 def narrow_by_svd(network: Network, index: int, n_removed: int) -> Network:
@@ -180,8 +229,3 @@ def absorb_constants(network: Network, path: Path, features: Array, constants: A
     sent = per_feature.sum(axis=(0, 2))
     shift = constants[features] @ sent[features]
     return network.with_layer(path.consumer, rule.add_to_bias(consumer, shift))
-
-
-def drop_memory(layer: Layer) -> Layer:
-    """The layer as if its optimizer had just begun."""
-    return replace(layer, weights=tuple(weight.with_value(weight.value) for weight in layer.weights))
