@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from .errors import InputError
 
-__all__ = ["MUTATION_NAMES", "PAPER", "RECOVERY_EPOCHS", "SearchSettings"]
+__all__ = ["CALIBRATED_RECOVERY_EPOCHS", "MUTATION_NAMES", "PAPER", "RECOVERY_EPOCHS", "SearchSettings"]
 
 MUTATION_NAMES: Final = (
     "identity",
@@ -39,6 +39,11 @@ RECOVERY_EPOCHS: Final[Mapping[str, float]] = MappingProxyType(
     }
 )
 """Training after a mutation and before the first match, in epochs, as in the paper's reference code."""
+
+CALIBRATED_RECOVERY_EPOCHS: Final[Mapping[str, float]] = MappingProxyType(
+    {name: min(epochs, 0.25) for name, epochs in RECOVERY_EPOCHS.items()}
+)
+"""The same for calibrated surgery, which leaves little to recover from."""
 
 PAPER: Final[dict[str, Any]] = {
     "budget": 1000,

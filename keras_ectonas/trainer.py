@@ -21,7 +21,7 @@ from .network import Array, Network, Shape
 from .rules.activations import activation_name
 from .scoring import resolve_scoring
 from .session import Session, check_choices, settings_from
-from .settings import RECOVERY_EPOCHS
+from .settings import CALIBRATED_RECOVERY_EPOCHS, RECOVERY_EPOCHS, SearchSettings
 from .start import start_model
 from .task import Task, from_logits, read_task
 
@@ -88,7 +88,8 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
     rolling_epochs : int
         A score is the mean over so many last epochs of a match.
     recovery_epochs : mapping of str to float or None
-        Training right after a change, by name of the mutation. None takes the paper's.
+        Training right after a change, by name of the mutation. None: a tenth of an epoch,
+        a quarter for changes that are not exact, and with ``surgery="paper"`` a whole one for removals.
     max_children : int, "auto" or None
         Changes tried in a generation at most; None: one at every place where one is possible.
     max_growth : float or None
@@ -290,10 +291,11 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
             self.verbose,
         )
 
-    def _settings(self) -> Any:
+    def _settings(self) -> SearchSettings:
         parameters = self.get_params(deep=False)
         if parameters["recovery_epochs"] is None:
-            parameters["recovery_epochs"] = dict(RECOVERY_EPOCHS)
+            calibrated = self.surgery == "calibrated"
+            parameters["recovery_epochs"] = dict(CALIBRATED_RECOVERY_EPOCHS if calibrated else RECOVERY_EPOCHS)
         return settings_from(parameters)
 
     def _task_and_compilation(self, model: keras.Sequential, start: Network, labels: Array) -> tuple[Task, Compilation]:
