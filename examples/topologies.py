@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 import keras
+import numpy as np
 
-__all__ = ["TOPOLOGIES", "build"]
+__all__ = ["TOPOLOGIES", "build", "reinitialize", "two_convolutions"]
 
 TOPOLOGIES: Final[dict[str, tuple[tuple[int, ...], tuple[int, ...]]]] = {
     "small": ((3, 6, 9), ()),
@@ -52,3 +53,34 @@ def build(
     optimizer = keras.optimizers.SGD(learning_rate)
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
+
+
+def two_convolutions(input_shape: tuple[int, ...], n_classes: int, learning_rate: float = 0.1) -> keras.Sequential:
+    """The network of the paper's pooling trials (table 4): two convolutions and two dense layers, no pooling.
+
+    The paper does not give its widths; these are those of its medium topology.
+    """
+    model = keras.Sequential(
+        [
+            keras.Input(input_shape),
+            keras.layers.Conv2D(3, 3, padding="same", activation="relu"),
+            keras.layers.Conv2D(6, 3, padding="same", activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10, activation="relu"),
+            keras.layers.Dense(n_classes, activation="softmax"),
+        ]
+    )
+    optimizer = keras.optimizers.SGD(learning_rate)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def reinitialize(model: keras.Sequential, seed: int) -> None:
+    """Draw new initial weights; the model keeps its compiled programs."""
+    keras.utils.set_random_seed(seed)
+    for layer in model.layers:
+        for variable in layer.weights:
+            if variable.name == "kernel":
+                variable.assign(keras.initializers.GlorotUniform(seed)(variable.shape))
+            else:
+                variable.assign(np.full(variable.shape, float(variable.name in ("gamma", "moving_variance"))))

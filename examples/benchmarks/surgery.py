@@ -99,10 +99,10 @@ CASES = (
     Case("large_dense", "units_50", units(0.5)),
     Case("large_dense", "units_90", units(0.9)),
     Case("large_dense", "dense_layer", dense_layer),
-    Case("small", "channels_third", channels(1 / 3, 2)),
-    Case("medium", "channels_third_of_second_cell", channels(1 / 3, 1)),
-    Case("medium", "cell", removed_cell(1)),
-    Case("small", "middle_cell", removed_cell(1)),
+    *(Case("small", "channels_third", channels(1 / 3, number)) for number in range(3)),
+    *(Case("medium", "channels_third", channels(1 / 3, number)) for number in range(2)),
+    *(Case("small", "cell", removed_cell(number)) for number in range(3)),
+    *(Case("medium", "cell", removed_cell(number)) for number in range(2)),
     Case("large_dense", "add_cell_average", cell("average", "Flatten", 0)),
     Case("large_dense", "add_cell_max", cell("max", "Flatten", 0)),
     Case("medium", "add_cell_average_between", cell("average", "Conv2D", 1)),
@@ -153,32 +153,15 @@ def main() -> None:
 
 
 def untrained(kind: str, shape: tuple[int, ...], n_classes: int) -> keras.Sequential:
-    """The topologies of table 6, or the network of table 4: two convolutions, two dense layers."""
-    if kind != "two_convolutions":
-        return topologies.build(kind, shape, n_classes, 0)
-    model = keras.Sequential(
-        [
-            keras.Input(shape),
-            keras.layers.Conv2D(3, 3, padding="same", activation="relu"),
-            keras.layers.Conv2D(6, 3, padding="same", activation="relu"),
-            keras.layers.Flatten(),
-            keras.layers.Dense(10, activation="relu"),
-            keras.layers.Dense(n_classes, activation="softmax"),
-        ]
-    )
-    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model
+    """The topologies of table 6, or the network of table 4."""
+    if kind == "two_convolutions":
+        return topologies.two_convolutions(shape, n_classes)
+    return topologies.build(kind, shape, n_classes, 0)
 
 
 def trained(model: keras.Sequential, x: np.ndarray, y: np.ndarray, seed: int, epochs: int) -> Network:
     """The model trained from new initial weights, which `seed` decides, as is the order of rows."""
-    keras.utils.set_random_seed(seed)
-    for layer in model.layers:
-        for variable in layer.weights:
-            if variable.name == "kernel":
-                variable.assign(keras.initializers.GlorotUniform(seed)(variable.shape))
-            else:
-                variable.assign(np.full(variable.shape, float(variable.name in ("gamma", "moving_variance"))))
+    topologies.reinitialize(model, seed)
     model.fit(x, y, batch_size=32, epochs=epochs, verbose=0)
     return network_of(model, nonnegative_input=True)
 

@@ -72,14 +72,14 @@ def insertion_axes(network: Network, index: int, spatial_axes: int | None) -> in
     network : Network
     index : int
     spatial_axes : int or None
-        1 for series, 2 for images, 3 for volumes. None: as the convolutions present; without any,
-        two-dimensional samples are images without a channel axis.
+        1 for series, 2 for images, 3 for volumes. None: as the convolutions and pooling layers present; without
+        any, two-dimensional samples are images without a channel axis.
     """
     layer = network.layers[index]
     if not (_is_convolution(layer) or layer.kind == "Flatten" or layer.kind.startswith("Global")):
         return None
     shape = shapes_of(network)[index]
-    present = {int(other.kind[4]) for other in network.layers if _is_convolution(other)}
+    present = {axes for other in network.layers if (axes := _spatial_axes(other)) is not None}
     if len(present) > 1:
         return None
     axes = present.pop() if present else spatial_axes
@@ -90,6 +90,13 @@ def insertion_axes(network: Network, index: int, spatial_axes: int | None) -> in
     if axes not in (1, 2, 3) or not (len(shape) == axes + 1 or lacks_channels) or None in shape:
         return None
     return axes
+
+
+def _spatial_axes(layer: Layer) -> int | None:
+    """The number in the name of a convolution or pooling layer."""
+    if role_of(layer) is Role.WALL or layer.kind[-2:] not in ("1D", "2D", "3D"):
+        return None
+    return int(layer.kind[-2])
 
 
 def with_channel_axis(network: Network, index: int, axes: int) -> tuple[Network, int]:
