@@ -16,8 +16,9 @@ import keras
 import numpy as np
 
 from .compilation import Compilation
-from .errors import InputError
+from .errors import InputError, SurgeryError
 from .network import Array, Layer, Network, Shape, Weight
+from .rules import Role, role_of
 
 __all__ = ["Blueprint", "LiveModel", "kind_of", "network_of", "untouched_random_state"]
 
@@ -99,15 +100,22 @@ class Blueprint:
         return model
 
     def layer_output(self, layer: Layer, inputs: Array) -> Array:
-        """What a single layer computes in inference: for layers that surgery has no formula of."""
-        with untouched_random_state():
-            built = self._layer(layer)
-            built.build((None, *inputs.shape[1:]))
-            _assign_layer(layer, built)
-            outputs = [
-                np.asarray(keras.ops.convert_to_numpy(built(inputs[start : start + _ROWS_AT_ONCE], training=False)))
-                for start in range(0, len(inputs), _ROWS_AT_ONCE)
-            ]
+        """What a single layer computes in inference: for layers that surgery has no formula of.
+
+        Raises
+        ------
+        SurgeryError
+            If the layer does not work on its own.
+        """
+        try:
+            with untouched_random_state():
+                built = self._layer(layer)
+                built.build((None, *inputs.shape[1:]))
+                _assign_layer(layer, built)
+                parts = [inputs[start : start + _ROWS_AT_ONCE] for start in range(0, len(inputs), _ROWS_AT_ONCE)]
+                outputs = [_array(built(part, training=False)) for part in parts]
+        except Exception as error:  # Whatever a layer of the user's own may raise.
+            raise SurgeryError(f"layer {layer.name!r} ({layer.kind}) cannot be looked into: {error}") from error
         return np.concatenate(outputs)
 
     def _layer(self, layer: Layer) -> keras.layers.Layer:
@@ -115,10 +123,8 @@ class Blueprint:
         if cls is None:
             raise InputError(f"layer {layer.name!r}: no class is known for {layer.kind!r}.")
         config = dict(layer.config)
-        if cls.__module__.split(".")[0] == "keras" and layer.kind not in ("Sequential", "Functional"):
-            for key in config:
-                if key.endswith("_initializer"):
-                    config[key] = "zeros"
+        for key in _initializers(layer):
+            config[key] = "zeros"
         built: keras.layers.Layer = cls.from_config(config)
         return built
 
@@ -233,10 +239,16 @@ def _assign_layer(own: Layer, built: keras.layers.Layer) -> None:
         built.finalize_state()
 
 
+def _initializers(layer: Layer) -> list[str]:
+    """The options that may be zeros while the layer is built: those of layers that are understood."""
+    if role_of(layer) is Role.WALL:
+        return []
+    return [key for key in layer.config if key.endswith("_initializer")]
+
+
 def _restore_initializers(own: Layer, built: keras.layers.Layer) -> None:
-    for key, value in own.config.items():
-        if key.endswith("_initializer") and hasattr(built, key):
-            setattr(built, key, keras.initializers.get(value))
+    for key in _initializers(own):
+        setattr(built, key, keras.initializers.get(own.config[key]))
 
 
 def _array(variable: Any) -> Array:

@@ -236,6 +236,36 @@ def test_callable_and_unbuilt_models():
         np.testing.assert_array_equal(weight, twin)
 
 
+RNG = np.random.default_rng(0)
+ODD_MODELS = {
+    "recurrent": (RNG.random((60, 6, 3)), [keras.layers.LSTM(4), keras.layers.Dense(5, activation="relu")]),
+    "nested": (
+        RNG.random((60, 8, 8, 3)),
+        [keras.Sequential([keras.layers.Rescaling(0.5), keras.layers.Conv2D(3, 3)]), keras.layers.Flatten()],
+    ),
+    "separable": (
+        RNG.random((60, 8, 8, 2)),
+        [keras.layers.SeparableConv2D(4, 3), keras.layers.LayerNormalization(), keras.layers.Flatten()],
+    ),
+    "noisy": (
+        RNG.random((60, 8, 8, 1)),
+        [keras.layers.GaussianNoise(0.1), keras.layers.Conv2D(3, 3), keras.layers.PReLU(shared_axes=[1, 2]),
+         keras.layers.SpatialDropout2D(0.2), keras.layers.Flatten()],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ODD_MODELS)
+def test_odd_models(name):
+    x, layers = ODD_MODELS[name]
+    y = np.arange(60) % 3
+    model = keras.Sequential([keras.Input(x.shape[1:]), *layers, keras.layers.Dense(3, activation="softmax")])
+    trainer = ECToNASTrainer(model, **QUICK).fit(x, y)
+    assert trainer.predict(x).shape == (60,)
+    assert not any(trainer.candidates_["remark"])
+
+
 def test_diverging_start_is_an_error():
     x, y = table()
     x = 1e20 * x

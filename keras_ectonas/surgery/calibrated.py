@@ -6,6 +6,7 @@ received before. What is exact anyway, growing, stays exact.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
@@ -28,9 +29,9 @@ __all__ = ["CalibratedSurgery", "most_samples"]
 
 RIDGE: Final = 1e-2
 PARENTS_KEPT: Final = 3
-_NUMBERS_KEPT: Final = 40_000_000
-_MULTIPLICATIONS: Final = 4e9
-_EXACT_ELIMINATION: Final = 700
+_NUMBERS_KEPT: Final = 24_000_000
+_MULTIPLICATIONS: Final = 3e9
+_EXACT_ELIMINATION: Final = 1000
 _FILTERS_WITH_POOLING: Final = 3
 _FILTERS_WITHOUT_POOLING: Final = 1
 
@@ -114,14 +115,17 @@ class CalibratedSurgery(Surgery):
         """The parent's activations, computed once and shared by its children."""
         key = id(network)
         if key not in self._parents:
-            per_row = sum(int(np.prod([size or 1 for size in shape])) for shape in shapes_of(network))
-            n_rows = max(1, min(len(self._rows), _NUMBERS_KEPT // per_row))
-            rows = np.asarray(self._rows[:n_rows], dtype=np.float32)
+            rows = np.asarray(self._rows[: self._n_rows(network)], dtype=np.float32)
             self._parents[key] = (network, outputs_along(network, rows, self._foreign))
             while len(self._parents) > PARENTS_KEPT:
                 self._parents.popitem(last=False)
         self._parents.move_to_end(key)
         return self._parents[key][1]
+
+    def _n_rows(self, network: Network) -> int:
+        """So many that the activations of all layers fit into the memory they may take."""
+        per_row = sum(int(np.prod([size or 1 for size in shape])) for shape in shapes_of(network))
+        return max(1, min(len(self._rows), _NUMBERS_KEPT // per_row))
 
     def _rng(self) -> np.random.Generator:
         return np.random.default_rng(self._seed)
@@ -149,13 +153,20 @@ class CalibratedSurgery(Surgery):
 
     def _survivors(self, patches: Array, kernel: Array, groups: list[Array], n_kept: int, with_offset: bool) -> Array:
         """Which features to keep; of many inputs, by what each feature as a whole sends on."""
+        if len(kernel) > _EXACT_ELIMINATION:
+            patches = patches[:: math.ceil(len(patches) * len(kernel) ** 2 / _MULTIPLICATIONS)]
         if with_offset:
             patches = patches - patches.mean(axis=0)
+        gram = patches.T @ patches
         if len(kernel) <= _EXACT_ELIMINATION:
-            return survivors(patches.T @ patches, kernel, groups, n_kept, self._ridge)
-        sent = np.stack([(patches[:, group] @ kernel[group]).ravel() for group in groups], axis=1)
-        singles = [np.array([feature]) for feature in range(len(groups))]
-        return survivors(sent.T @ sent, np.ones((len(groups), 1)), singles, n_kept, self._ridge)
+            return survivors(gram, kernel, groups, n_kept, self._ridge)
+        # The inner products of what features send on, summed over positions and outputs.
+        n_features = len(groups)
+        sent = gram * (kernel @ kernel.T)
+        shape = (len(kernel) // n_features, n_features)
+        sent = sent.reshape(*shape, *shape).sum(axis=(0, 2))
+        singles = list(np.arange(n_features)[:, None])
+        return survivors(sent, np.ones((n_features, 1)), singles, n_kept, self._ridge)
 
     # Layers inserted or removed.
 
@@ -178,7 +189,8 @@ class CalibratedSurgery(Surgery):
         convolution whose positions have changed is refitted to the means over blocks of positions, and the walk
         goes on.
         """
-        along = self._along(parent)
+        n_rows = self._n_rows(child)
+        along = [values[:n_rows] for values in self._along(parent)]
         start, resume = _changed_span(parent, child)
         values = along[start]
         for index in range(start, len(child.layers)):

@@ -85,6 +85,7 @@ def survivors(gram: Array, matrix: Array, groups: Sequence[Array], n_kept: int, 
     gram : ndarray of shape (inputs, inputs)
     matrix : ndarray of shape (inputs, outputs)
     groups : sequence of ndarray of int
+        All of one size.
     n_kept : int
     ridge : float
         Relative to the mean of the Gram matrix's diagonal.
@@ -97,17 +98,20 @@ def survivors(gram: Array, matrix: Array, groups: Sequence[Array], n_kept: int, 
     penalty = ridge * max(float(np.trace(gram)) / len(gram), np.finfo(float).tiny)
     inverse = _solved(gram.copy(), np.eye(len(gram)), penalty)
     matrix = matrix.copy()
-    alive = list(range(len(groups)))
-    while len(alive) > n_kept:
-        costs = []
-        for group in alive:
-            index = groups[group]
-            block = inverse[np.ix_(index, index)]
-            own = matrix[index]
-            costs.append(float((own * np.linalg.solve(block, own)).sum()))
-        lost = groups[alive.pop(int(np.argmin(costs)))]
-        left = np.concatenate([groups[group] for group in alive])
-        gain = np.linalg.solve(inverse[np.ix_(lost, lost)], inverse[np.ix_(lost, left)]).T
-        matrix[left] -= gain @ matrix[lost]
-        inverse[np.ix_(left, left)] -= gain @ inverse[np.ix_(lost, left)]
-    return np.array(sorted(alive))
+    index = np.stack(list(groups))
+    alive = np.ones(len(groups), dtype=bool)
+    while alive.sum() > n_kept:
+        left = np.flatnonzero(alive)
+        rows = index[left]
+        own = matrix[rows]
+        blocks = inverse[rows[:, :, None], rows[:, None, :]]
+        precision = 1.0 / blocks if blocks.shape[-1] == 1 else np.linalg.inv(blocks)
+        costs = (own * (precision @ own)).sum(axis=(1, 2))
+        group = left[int(np.argmin(costs))]
+        alive[group] = False
+        lost = index[group]
+        gain = np.linalg.solve(inverse[np.ix_(lost, lost)], inverse[lost]).T
+        # Both become zero for what is lost, and right for what is left.
+        matrix -= gain @ matrix[lost]
+        inverse -= gain @ inverse[lost]
+    return np.flatnonzero(alive)
