@@ -122,7 +122,9 @@ class Session:
         rng = np.random.default_rng([self.seed, 2])
         chosen = rng.permutation(len(self.data.train))[: self.settings.calibration_rows]
         rows = self.data.train.x[np.sort(chosen)]
-        return CalibratedSurgery(rows, self.seed, self.blueprint.layer_output)
+        # Where size counts, a first cell should make the network smaller.
+        n_filters = 3 if self.settings.greediness == 1 else 1
+        return CalibratedSurgery(rows, self.seed, self.blueprint.layer_output, n_filters=n_filters)
 
     def _engine(self) -> Engine:
         limit = self.settings.max_time

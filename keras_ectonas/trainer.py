@@ -96,7 +96,7 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         A change may multiply the parameters by this at most.
     unit_step, min_unit_step, channel_step
         How much wider or narrower: a share of a dense layer's units, the least number of units, the number of
-        channels.
+        channels. ``unit_step=None`` is a quarter, and a tenth with ``surgery="paper"``.
     cell_pooling : tuple of {"average", "max", "none"}
         The pooling that new convolutional cells may have.
     spatial_axes : {1, 2, 3} or None
@@ -163,7 +163,7 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         recovery_epochs: Mapping[str, float] | None = None,
         max_children: int | str | None = "auto",
         max_growth: float | None = 3.0,
-        unit_step: float = 0.1,
+        unit_step: float | None = None,
         min_unit_step: int = 2,
         channel_step: int = 3,
         cell_pooling: tuple[str, ...] = ("average", "max", "none"),
@@ -293,8 +293,10 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
 
     def _settings(self) -> SearchSettings:
         parameters = self.get_params(deep=False)
+        calibrated = self.surgery == "calibrated"
+        if parameters["unit_step"] is None:
+            parameters["unit_step"] = 0.25 if calibrated else 0.1
         if parameters["recovery_epochs"] is None:
-            calibrated = self.surgery == "calibrated"
             parameters["recovery_epochs"] = dict(CALIBRATED_RECOVERY_EPOCHS if calibrated else RECOVERY_EPOCHS)
         return settings_from(parameters)
 

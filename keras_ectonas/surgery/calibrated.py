@@ -32,7 +32,6 @@ PARENTS_KEPT: Final = 3
 _NUMBERS_KEPT: Final = 24_000_000
 _MULTIPLICATIONS: Final = 3e9
 _EXACT_ELIMINATION: Final = 1000
-_FILTERS_WITH_POOLING: Final = 3
 _FILTERS_WITHOUT_POOLING: Final = 1
 
 
@@ -56,6 +55,7 @@ class CalibratedSurgery(Surgery):
         self._seed = seed
         self._foreign = foreign
         self._ridge = ridge
+        self._n_filters = n_filters
         self._published = PublishedSurgery()
         self._parents: OrderedDict[int, tuple[Network, list[Array]]] = OrderedDict()
 
@@ -173,8 +173,7 @@ class CalibratedSurgery(Surgery):
     def _with_cell(self, network: Network, index: int, axes: int, pooling: Pooling | None) -> Network:
         child = cells.insert_cell(network, index, axes, pooling, "sum")
         if is_first_convolution(network, index):
-            # Pooling quarters the positions of an image, which makes room for channels.
-            n_filters = _FILTERS_WITHOUT_POOLING if pooling is None else _FILTERS_WITH_POOLING
+            n_filters = self._n_filters if pooling is not None else min(self._n_filters, _FILTERS_WITHOUT_POOLING)
             convolution = index + int(child.layers[index].kind == "Reshape")
             inputs = self._along(network)[index]
             if inputs.ndim == axes + 1:

@@ -187,6 +187,7 @@ def narrow_by_importance(network: Network, index: int, n_removed: int) -> Networ
     A channel whose scaling factor is near zero carries its batch normalization's offset alone; what the
     activation makes of it is added to the following bias.
     """
+    required_producer(network, index)
     path = required_path(network, index)
     order = np.argsort(channel_importance(network, path), kind="stable")
     kept = np.sort(order[n_removed:])
