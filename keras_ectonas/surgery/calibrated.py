@@ -48,9 +48,19 @@ class CalibratedSurgery(Surgery):
         Evaluates layers that have no formula here.
     ridge : float
         Penalty on corrections, relative to the mean square of a layer's inputs.
+    n_filters : int
+        Filters of a first cell with pooling beyond the channels that it hands on; pooling an image makes room for 3
+        without more parameters behind a ``Flatten``.
     """
 
-    def __init__(self, rows: Array, seed: int = 0, foreign: Foreign = nothing_foreign, ridge: float = RIDGE) -> None:
+    def __init__(
+        self,
+        rows: Array,
+        seed: int = 0,
+        foreign: Foreign = nothing_foreign,
+        ridge: float = RIDGE,
+        n_filters: int = 3,
+    ) -> None:
         self._rows = rows
         self._seed = seed
         self._foreign = foreign
