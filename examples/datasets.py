@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-__all__ = ["Images", "load"]
+__all__ = ["Images", "add_options", "few_rows_of_digits", "load"]
 
 
 class Images(NamedTuple):
@@ -19,6 +20,21 @@ class Images(NamedTuple):
     y_train: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
+
+
+def add_options(parser: argparse.ArgumentParser, dataset: str, samples: int, validation: int) -> None:
+    """Options for a data set with rows to train on and rows to measure on."""
+    parser.add_argument("--data", type=Path, help="folder with <name>.npz files; without it scikit-learn's digits")
+    parser.add_argument("--dataset", default=dataset, help="name of the file in that folder")
+    parser.add_argument("--samples", type=int, default=samples, help="training rows")
+    parser.add_argument("--validation", type=int, default=validation, help="rows to measure accuracy on")
+
+
+def few_rows_of_digits(options: argparse.Namespace) -> argparse.Namespace:
+    """The digits are fewer than the defaults of `add_options` for larger sets."""
+    if options.data is None:
+        options.samples, options.validation = 1000, 347
+    return options
 
 
 def load(folder: Path | None, name: str, samples: int | None = None, seed: int = 42) -> Images:

@@ -138,18 +138,12 @@ def ways(trainer: Trainer, x: np.ndarray) -> dict[str, Way]:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, help="folder with <name>.npz files; without it scikit-learn's digits")
-    parser.add_argument("--dataset", default="fashion_mnist")
-    parser.add_argument("--samples", type=int, default=5000)
-    parser.add_argument("--validation", type=int, default=5000)
+    datasets.add_options(parser, "fashion_mnist", 5000, 5000)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--more-epochs", type=int, default=3)
     parser.add_argument("--learning-rate", type=float, default=0.1)
-    options = parser.parse_args()
-    if options.data is None:
-        options.samples, options.validation = 1000, 347
-    return options
+    return datasets.few_rows_of_digits(parser.parse_args())
 
 
 if __name__ == "__main__":

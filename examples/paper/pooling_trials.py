@@ -108,17 +108,11 @@ def show(found: dict[tuple[str, str], list[tuple[float, float]]], baseline: list
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, help="folder with <name>.npz files; without it scikit-learn's digits")
-    parser.add_argument("--dataset", default="mnist")
-    parser.add_argument("--samples", type=int, default=10000, help="training rows of each seed")
-    parser.add_argument("--validation", type=int, default=5000)
+    datasets.add_options(parser, "mnist", 10000, 5000)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--calibration-rows", type=int, default=2000)
-    options = parser.parse_args()
-    if options.data is None:
-        options.samples, options.validation = 1000, 347
-    return options
+    return datasets.few_rows_of_digits(parser.parse_args())
 
 
 if __name__ == "__main__":
