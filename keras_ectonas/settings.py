@@ -161,7 +161,7 @@ class SearchSettings:
             _number("epochs_per_match", self.epochs_per_match, above=0)
         _whole("max_rounds", self.max_rounds, 1)
         _whole("rolling_epochs", self.rolling_epochs, 1)
-        if self.max_children is not None and self.max_children != "auto":
+        if self.max_children is not None and not (isinstance(self.max_children, str) and self.max_children == "auto"):
             _whole("max_children", self.max_children, 1, also="'auto' or None")
         _number("unit_step", self.unit_step, above=0, at_most=1)
         _whole("min_unit_step", self.min_unit_step, 1)
@@ -169,14 +169,14 @@ class SearchSettings:
         _whole("calibration_rows", self.calibration_rows, 1)
         self._check_cell_pooling()
         self._check_recovery_epochs()
-        if self.spatial_axes is not None and self.spatial_axes not in (1, 2, 3):
+        if self.spatial_axes is not None and not (_is_whole(self.spatial_axes) and 1 <= self.spatial_axes <= 3):
             raise InputError(f"spatial_axes={self.spatial_axes!r}: expected 1, 2, 3 or None.")
 
     def _check_cell_pooling(self) -> None:
         if isinstance(self.cell_pooling, str):
             object.__setattr__(self, "cell_pooling", (self.cell_pooling,))
-        if not self.cell_pooling:
-            raise InputError("cell_pooling is empty: expected some of 'average', 'max', 'none'.")
+        if not isinstance(self.cell_pooling, (tuple, list, set, frozenset)) or not self.cell_pooling:
+            raise InputError(f"cell_pooling={self.cell_pooling!r}: expected some of 'average', 'max', 'none'.")
         object.__setattr__(self, "cell_pooling", tuple(self.cell_pooling))
         for how in self.cell_pooling:
             choice("cell_pooling", how, ("average", "max", "none"))
@@ -199,6 +199,10 @@ def choice(argument: str, value: Any, allowed: tuple[Any, ...]) -> None:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _number(
@@ -224,6 +228,6 @@ def _number(
 
 
 def _whole(argument: str, value: Any, at_least: int, also: str = "") -> None:
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < at_least:
+    if not _is_whole(value) or value < at_least:
         alternative = f", {also}" if also else ""
         raise InputError(f"{argument}={value!r}: expected a whole number of at least {at_least}{alternative}.")

@@ -58,6 +58,10 @@ class LayerRule(ABC):
         """The layer for features `index` of the present ones: kept, dropped, repeated, reordered."""
         return layer
 
+    def refitted_to(self, layer: Layer, n_features: int) -> Layer:
+        """The layer for another number of features where its configuration names it; others stay."""
+        return layer
+
     def repeats(self, layer: Layer, input_shape: Shape) -> int:
         """How many positions the layer folds into the feature axis; 1 for all but re-indexing layers."""
         return 1

@@ -40,6 +40,13 @@ class ReshapeRule(LayerRule):
             target[target.index(-1)] = _size(layer, input_shape) // known
         return tuple(target)
 
+    def refitted_to(self, layer: Layer, n_features: int) -> Layer:
+        """A flat target takes whatever comes; in any other the last number is that of the features."""
+        target = list(layer.config["target_shape"])
+        if len(target) == 1:
+            return layer.with_config(target_shape=[-1])
+        return layer if target[-1] == -1 else layer.with_config(target_shape=[*target[:-1], int(n_features)])
+
     def elementwise(self, layer: Layer) -> bool:
         # Whether features can be followed through it depends on the input's shape: see `walk`.
         return True

@@ -144,7 +144,8 @@ class CalibratedSurgery(Surgery):
 
     def _narrowed(self, network: Network, index: int, n_removed: int) -> Network:
         path = units.required_path(network, index)
-        n_outputs = units.required_producer(network, index).n_outputs(network.layers[index])
+        n_kept = units.n_left(network, index, n_removed)
+        n_outputs = n_kept + n_removed
         consumer = network.layers[path.consumer]
         inputs = self._along(network)[path.consumer]
         geometry = geometry_of(consumer, inputs.shape[1:])
@@ -153,7 +154,7 @@ class CalibratedSurgery(Surgery):
         samples = sampled_positions(len(inputs), geometry.positions, most, self._rng())
         patches = patches_at(geometry, inputs, samples)
         groups = [np.arange(feature, len(kernel), n_outputs) for feature in range(n_outputs)]
-        kept = self._survivors(patches, kernel, groups, n_outputs - n_removed, consumer.has("bias"))
+        kept = self._survivors(patches, kernel, groups, n_kept, consumer.has("bias"))
         kept_inputs = np.sort(np.concatenate([groups[feature] for feature in kept]))
         lost = np.setdiff1d(np.arange(len(kernel)), kept_inputs)
         residual = patches[:, lost] @ kernel[lost]

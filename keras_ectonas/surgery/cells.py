@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import SurgeryError
 from ..network import Array, Layer, Network, Shape
-from ..rules import Role, producer_rule, role_of
+from ..rules import Role, producer_rule, role_of, rule_for
 from . import templates
 from .positions import Aggregation, Pooling, flattened_consumer, resized_rows
 from .units import absorb_constants, channel_importance, constant_part, required_path
@@ -175,7 +175,13 @@ def insert_pooling(
 
 def _resized_behind(child: Network, start: int, before: Network, rows: Aggregation) -> Network:
     behind = flattened_consumer(child, start, before)
-    return child if behind is None else resized_rows(child, *behind, rows)
+    if behind is None:
+        return child
+    for index in range(start, behind[0]):
+        layer = child.layers[index]
+        if layer.kind == "Reshape":
+            child = child.with_layer(index, rule_for(layer).refitted_to(layer, 1))
+    return resized_rows(child, *behind, rows)
 
 
 def _signed_pairs(network: Network, convolution: int, stop: int) -> Network:

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import SurgeryError
-from ..network import Array, Layer, Network
+from ..network import Array, Network
 from ..rules import Role, producer_rule, role_of
 from . import templates
-from .units import required_path, required_producer
-from .walk import Path, is_nonnegative_at, rewired
+from .units import normalization, required_path, required_producer
+from .walk import Path, is_nonnegative_at, rewired, shapes_of
 
 __all__ = ["affine_between", "insert_dense", "insertion_keeps_width", "remove_dense"]
 
@@ -62,7 +62,7 @@ def remove_dense(network: Network, index: int) -> Network:
     """Take dense layer `index` out and multiply its kernel into its consumer's.
 
     Its activation, and those between, are ignored, as published. Batch normalizations between are folded in,
-    being linear; other layers between are dropped but for those that move numbers.
+    being linear; other layers between are dropped but for those that flatten, pool or pad.
     """
     path = required_path(network, index)
     rule = required_producer(network, index)
@@ -80,14 +80,17 @@ def remove_dense(network: Network, index: int) -> Network:
     summed = weights.reshape(*weights.shape[:-2], path.repeats, rule.n_outputs(layer), weights.shape[-1])
     bias = constant @ summed.reshape(-1, *summed.shape[-2:]).sum(axis=0)
     network = network.with_layer(path.consumer, consumer_rule.add_to_bias(consumer, bias))
-    bare = replace(path, between=())
+    moving = {position for position, _ in path.between if _moves_positions(network, position)}
+    bare = replace(path, between=tuple(pair for pair in path.between if pair[0] in moving))
     network = rewired(network, bare, kernel)
-    kept = [
-        layer
-        for position, layer in enumerate(network.layers)
-        if not (index <= position < path.consumer) or role_of(layer) is Role.REINDEX
-    ]
-    return network.with_layers(kept)
+    dropped = set(range(index, path.consumer)) - moving
+    return network.with_layers(layer for position, layer in enumerate(network.layers) if position not in dropped)
+
+
+def _moves_positions(network: Network, index: int) -> bool:
+    """Whether a layer does more than to treat each number by itself: it flattens, pools or pads."""
+    shapes = shapes_of(network)
+    return role_of(network.layers[index]) is Role.REINDEX or shapes[index] != shapes[index + 1]
 
 
 def affine_between(network: Network, path: Path) -> tuple[Array, Array]:
@@ -99,13 +102,6 @@ def affine_between(network: Network, path: Path) -> tuple[Array, Array]:
         layer = network.layers[index]
         if layer.kind != "BatchNormalization" or repeats > 1:
             continue
-        factor, offset = _normalization(layer)
+        factor, offset = normalization(layer)
         scale, shift = scale * factor, shift * factor + offset
     return scale, shift
-
-
-def _normalization(layer: Layer) -> tuple[Array, Array]:
-    values = {weight.name: weight.value.astype(np.float64) for weight in layer.weights}
-    factor = 1.0 / np.sqrt(values["moving_variance"] + float(layer.config["epsilon"]))
-    factor = factor * values.get("gamma", 1.0)
-    return factor, values.get("beta", 0.0) - values["moving_mean"] * factor

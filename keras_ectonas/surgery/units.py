@@ -11,14 +11,16 @@ import numpy as np
 
 from ..errors import SurgeryError
 from ..network import Array, Layer, Network, Weight
-from ..rules import Producer, producer_rule
+from ..rules import Producer, Role, producer_rule, role_of
 from ..rules.activations import evaluate
-from .walk import Path, consumer_path, rewired
+from .walk import Path, consumer_path, is_linear, rewired
 
 __all__ = [
     "channel_importance",
+    "n_left",
     "narrow_by_importance",
     "narrow_by_svd",
+    "normalization",
     "required_path",
     "required_producer",
     "select_outputs",
@@ -43,6 +45,15 @@ def required_path(network: Network, index: int) -> Path:
         layer = network.layers[index]
         raise SurgeryError(f"the outputs of layer {index} {layer.name!r} ({layer.kind}) cannot be followed")
     return path
+
+
+def n_left(network: Network, index: int, n_removed: int) -> int:
+    """The outputs that layer `index` keeps; raises `SurgeryError` if that is none."""
+    layer = network.layers[index]
+    left = required_producer(network, index).n_outputs(layer) - n_removed
+    if left < 1:
+        raise SurgeryError(f"removing {n_removed} outputs of layer {index} {layer.name!r} ({layer.kind}) leaves none")
+    return left
 
 
 def select_outputs(network: Network, path: Path, index: Array, matrix: Array | None = None) -> Network:
@@ -155,9 +166,11 @@ def narrow_by_svd(network: Network, index: int, n_removed: int) -> Network:
         raise SurgeryError(f"layer {index} is followed by a layer with weights for each unit: no mixture of units")
     rule = required_producer(network, index)
     producer = network.layers[index]
-    n_kept = rule.n_outputs(producer) - n_removed
+    n_kept = n_left(network, index, n_removed)
     kernel = producer.value("kernel").astype(np.float64)
-    _, _, v_transposed = np.linalg.svd(kernel.reshape(-1, kernel.shape[-1]), full_matrices=True)
+    kernel = kernel.reshape(-1, kernel.shape[-1])
+    # The full decomposition is needed only where there are more units than singular values.
+    _, _, v_transposed = np.linalg.svd(kernel, full_matrices=kernel.shape[0] < kernel.shape[1])
     leading = v_transposed[:n_kept]
     return rewired(network, path, leading).with_layer(index, rule.mix_outputs(producer, leading.T))
 
@@ -187,7 +200,7 @@ def narrow_by_importance(network: Network, index: int, n_removed: int) -> Networ
     A channel whose scaling factor is near zero carries its batch normalization's offset alone; what the
     activation makes of it is added to the following bias.
     """
-    required_producer(network, index)
+    n_left(network, index, n_removed)
     path = required_path(network, index)
     order = np.argsort(channel_importance(network, path), kind="stable")
     kept = np.sort(order[n_removed:])
@@ -201,24 +214,42 @@ def narrow_by_importance(network: Network, index: int, n_removed: int) -> Networ
 def constant_part(network: Network, path: Path) -> Array | None:
     """What each feature would be at the consumer if its scaling factor were zero.
 
-    None without a batch normalization, or with an activation behind it that has no formula here.
+    None without a batch normalization, or with a layer behind it that makes no constant of a constant that could be
+    worked out here.
     """
     value: Array | None = None
     for index, repeats in path.between:
         layer = network.layers[index]
-        if layer.kind == "BatchNormalization":
-            if repeats > 1 or not layer.has("beta"):
-                return None
-            value = layer.value("beta").astype(np.float64)
-        elif value is not None and not _is_linear_pass(layer):
-            value = evaluate(layer, value)
-            if value is None:
-                return None
+        if value is None and layer.kind != "BatchNormalization":
+            continue
+        if "Padding" in layer.kind or (repeats > 1 and role_of(layer) is Role.CHANNELWISE):
+            return None
+        value = _constant_through(layer, value)
+        if value is None:
+            return None
     return value
 
 
-def _is_linear_pass(layer: Layer) -> bool:
-    return "activation" not in layer.config and layer.kind not in ("ReLU", "LeakyReLU", "ELU", "PReLU")
+def _constant_through(layer: Layer, value: Array | None) -> Array | None:
+    if layer.kind == "BatchNormalization":
+        factor, offset = normalization(layer)
+        if value is not None:
+            return value * factor + offset
+        beta = layer.value("beta") if layer.has("beta") else np.zeros(len(factor))
+        return beta.astype(np.float64)
+    if value is None or (is_linear(layer) or "Pooling" in layer.kind):
+        return value
+    if layer.kind == "PReLU":
+        return np.where(value >= 0, value, layer.value("alpha").reshape(-1) * value)
+    return evaluate(layer, value)
+
+
+def normalization(layer: Layer) -> tuple[Array, Array]:
+    """What a batch normalization makes of a feature in inference: a factor and an offset."""
+    values = {weight.name: weight.value.astype(np.float64) for weight in layer.weights}
+    factor = 1.0 / np.sqrt(values["moving_variance"] + float(layer.config["epsilon"]))
+    factor = factor * values.get("gamma", 1.0)
+    return factor, values.get("beta", 0.0) - values["moving_mean"] * factor
 
 
 def absorb_constants(network: Network, path: Path, features: Array, constants: Array) -> Network:

@@ -94,7 +94,10 @@ def rewired(network: Network, path: Path, matrix: Array) -> Network:
     """
     source = np.argmax(matrix != 0, axis=1)
     layers = list(network.layers)
-    old = matrix.shape[1]
+    new, old = matrix.shape
+    for index, _ in path.between:
+        if role_of(layers[index]) is Role.REINDEX:
+            layers[index] = rule_for(layers[index]).refitted_to(layers[index], new)
     for index, repeats in path.channelwise(network):
         spread = (np.arange(repeats)[:, None] * old + source).ravel()
         layers[index] = rule_for(layers[index]).take(layers[index], spread)
@@ -109,7 +112,7 @@ def is_nonnegative_at(network: Network, index: int) -> bool:
     """Whether nothing negative can reach layer `index`."""
     for layer in reversed(network.layers[:index]):
         role = role_of(layer)
-        if role is Role.WALL or (role is Role.CHANNELWISE):
+        if role in (Role.WALL, Role.CHANNELWISE) or layer.config.get("interpolation") in _OVERSHOOTING:
             return False
         name = activation_name(layer)
         if is_nonnegative(name):
@@ -126,4 +129,5 @@ def is_linear(layer: Layer) -> bool:
     return activation_name(layer) == "linear" and "MaxPooling" not in layer.kind
 
 
+_OVERSHOOTING = frozenset({"bicubic", "lanczos3", "lanczos5"})
 _SIGN_MIXING = frozenset({"GaussianNoise", "AlphaDropout"})
