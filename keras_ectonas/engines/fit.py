@@ -25,7 +25,7 @@ from .base import Engine
 __all__ = ["FitEngine", "evaluation_batch", "outputs_of"]
 
 _LOGGER = logging.getLogger(__name__)
-_MODELS_KEPT: Final = 6
+_MODELS_KEPT: Final = 32
 _EVALUATION_BATCH: Final = 2048
 _DROPPED_BEFORE_CLEARING: Final = 24
 
@@ -215,7 +215,11 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Minibatches in an order that the seed decides; each epoch draws anew."""
+    """Minibatches in an order that the seed decides; each epoch draws anew.
+
+    All are of one size, so that backends compile one program: the last one is filled up with rows from the epoch's
+    beginning.
+    """
 
     def __init__(self, rows: Rows, batch_size: int, n_batches: int, seed: Sequence[int]) -> None:
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=1)
@@ -223,7 +227,7 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
         self._batch_size = batch_size
         self._n_batches = n_batches
         self._rng = np.random.default_rng(list(seed))
-        self._order = self._rng.permutation(len(rows))
+        self._order = self._drawn()
 
     def __len__(self) -> int:
         return self._n_batches
@@ -234,7 +238,12 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
         return (x, y) if self._rows.weights is None else (x, y, self._rows.weights[chosen])
 
     def on_epoch_end(self) -> None:
-        self._order = self._rng.permutation(len(self._rows))
+        self._order = self._drawn()
+
+    def _drawn(self) -> Array:
+        order = self._rng.permutation(len(self._rows))
+        missing = -len(order) % self._batch_size if len(order) > self._batch_size else 0
+        return np.concatenate([order, order[:missing]])
 
 
 def evaluation_batch(n_rows: int) -> int:
