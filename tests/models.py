@@ -9,14 +9,14 @@ def conv_model(shape=(8, 8, 1), n_classes=3, compiled=True, pooling=keras.layers
     model = keras.Sequential(
         [
             keras.Input(shape),
-            keras.layers.Conv2D(4, 3, padding="same"),
-            pooling(2, padding="same"),
-            keras.layers.BatchNormalization(),
-            keras.layers.Activation("relu"),
-            keras.layers.Flatten(),
-            keras.layers.Dropout(0.1),
-            keras.layers.Dense(6, activation="relu"),
-            keras.layers.Dense(n_classes, activation="softmax"),
+            keras.layers.Conv2D(4, 3, padding="same", name="conv"),
+            pooling(2, padding="same", name="pool"),
+            keras.layers.BatchNormalization(name="normalization"),
+            keras.layers.Activation("relu", name="activation"),
+            keras.layers.Flatten(name="flatten"),
+            keras.layers.Dropout(0.1, name="dropout"),
+            keras.layers.Dense(6, activation="relu", name="hidden"),
+            keras.layers.Dense(n_classes, activation="softmax", name="output"),
         ]
     )
     if compiled:
