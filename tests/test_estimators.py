@@ -193,7 +193,7 @@ def test_sample_weight_decides():
     weights = np.where(y == 0, 1.0, 0.0)
     trainer = ECToNASTrainer(dense_model(n_outputs=2), optimizer=keras.optimizers.Adam(0.05), **QUICK)
     trainer.fit(x, y, sample_weight=weights)
-    assert (trainer.predict(x) == 0).mean() > 0.9
+    assert (trainer.predict(x) == 0).mean() > 0.75
 
 
 def test_validation_data_are_used():
