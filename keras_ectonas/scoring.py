@@ -33,13 +33,23 @@ class Scoring:
         The metric among what Keras reports, without ``val_``.
     scorer : callable or None
         Otherwise: a scikit-learn scorer ``(estimator, X, y)``.
+    weighted : bool
+        Whether the scorer receives the sample weights.
     """
 
     objective: Objective
     log_name: str | None = None
     scorer: Callable[..., Any] | None = None
+    weighted: bool = False
 
-    def score(self, logs: Mapping[str, float], outputs: Callable[[], Array], task: Task, y: Array) -> float:
+    def score(
+        self,
+        logs: Mapping[str, float],
+        outputs: Callable[[], Array],
+        task: Task,
+        y: Array,
+        weights: Array | None = None,
+    ) -> float:
         """The score of a candidate.
 
         Parameters
@@ -51,23 +61,31 @@ class Scoring:
         task : Task
         y : ndarray
             The validation targets, as the user gave them.
+        weights : ndarray or None
+            Sample weights of the validation rows.
         """
         if self.log_name is not None:
             return float(logs[f"val_{self.log_name}"])
         if self.scorer is None:
             raise InputError("a scoring needs the name of a metric or a scorer")
         shown = _Predicted(task, outputs())
-        return float(self.scorer(shown, np.arange(len(y))[:, None], y))
+        options = {"sample_weight": weights} if self.weighted else {}
+        return float(self.scorer(shown, np.arange(len(y))[:, None], y, **options))
 
 
-def resolve_scoring(scoring: Any, compilation: Compilation, task: Task) -> Scoring:
+def resolve_scoring(scoring: Any, compilation: Compilation, task: Task, weighted: bool = False) -> Scoring:
     """Find out what ``scoring`` means.
 
     Parameters
     ----------
     scoring : str, callable or None
         A metric that the model is compiled with, ``"loss"``, the name of a scikit-learn scorer, or a scorer.
-        None: accuracy for labels, the loss for values.
+        None: accuracy for labels, the loss for values, weighted where the samples are.
+    compilation : Compilation
+    task : Task
+    weighted : bool
+        Whether the samples have weights. A scoring that is asked for by name is used as Keras or scikit-learn
+        define it.
 
     Raises
     ------
@@ -76,7 +94,7 @@ def resolve_scoring(scoring: Any, compilation: Compilation, task: Task) -> Scori
     """
     metrics = {_log_name(m): m for m in (*compilation.metrics, *compilation.weighted_metrics)}
     if scoring is None:
-        return _default_scoring(metrics, task)
+        return _default_scoring(metrics, task, weighted)
     if callable(scoring):
         name = getattr(scoring, "__name__", None) or repr(scoring)
         return Scoring(Objective(name), scorer=scoring)
@@ -98,9 +116,12 @@ def resolve_scoring(scoring: Any, compilation: Compilation, task: Task) -> Scori
     return Scoring(Objective(scoring, relative=scoring.startswith("neg_")), scorer=scorer)
 
 
-def _default_scoring(metrics: Mapping[str, Any], task: Task) -> Scoring:
+def _default_scoring(metrics: Mapping[str, Any], task: Task, weighted: bool) -> Scoring:
     if not task.is_classification:
         return Scoring(Objective("loss", higher_is_better=False, relative=True), log_name="loss")
+    if weighted:
+        # Keras leaves the weights out of its plain metrics.
+        return Scoring(Objective("accuracy"), scorer=get_scorer("accuracy"), weighted=True)
     for name in metrics:
         if name in _ACCURACIES:
             return Scoring(Objective(name), log_name=name)

@@ -274,6 +274,8 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         task, compilation = self._task_and_compilation(model, start, labels)
         rows = Rows(x, task.encode(labels), labels, weights)
         train, validation = self._parts(rows, task, validation_data, dtype, seed)
+        if validation.weights is not None and not validation.weights.any():
+            raise InputError("sample_weight is zero for every row that is validated on: expected some weight there.")
         if task.is_classification and len(np.unique(train.labels)) < 2:
             raise InputError("y holds a single class among the training rows: expected at least 2.")
         self.n_features_in_ = int(x.shape[1])
@@ -282,7 +284,7 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
             Blueprint.of(model, compilation),
             TrainingData(train, validation, int(self.batch_size)),
             task,
-            resolve_scoring(self.scoring, compilation, task),
+            resolve_scoring(self.scoring, compilation, task, weighted=validation.weights is not None),
             settings,
             self.surgery,
             self.engine,

@@ -191,9 +191,18 @@ def test_scoring(scoring, higher_is_better):
 def test_sample_weight_decides():
     x, y = table(n_classes=2)
     weights = np.where(y == 0, 1.0, 0.0)
-    trainer = ECToNASTrainer(dense_model(n_outputs=2), optimizer=keras.optimizers.Adam(0.05), **QUICK)
+    knobs = {**QUICK, "budget": 12}
+    trainer = ECToNASTrainer(dense_model(n_outputs=2), optimizer=keras.optimizers.Adam(0.05), **knobs)
     trainer.fit(x, y, sample_weight=weights)
-    assert (trainer.predict(x) == 0).mean() > 0.75
+    assert trainer.best_score_ == 1.0
+    assert (trainer.predict(x) == 0).mean() > 0.9
+
+
+def test_validation_rows_without_weight_are_refused():
+    x, y = table(n_classes=2)
+    held_out = (x[:20], y[:20], np.zeros(20))
+    with pytest.raises(InputError, match="sample_weight is zero for every row"):
+        ECToNASTrainer(dense_model(n_outputs=2), **QUICK).fit(x, y, validation_data=held_out)
 
 
 def test_validation_data_are_used():

@@ -202,7 +202,9 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
             if not math.isfinite(plain.get(name, 0.0)):
                 self.failure = f"{name} became {plain[name]}"
                 return
-        score = self.engine._scoring.score(plain, self._outputs, self.engine._task, validation.labels)
+        score = self.engine._scoring.score(
+            plain, self._outputs, self.engine._task, validation.labels, validation.weights
+        )
         if not math.isfinite(score):
             self.failure = f"the score became {score}"
             return
