@@ -20,7 +20,16 @@ from .errors import InputError, SurgeryError
 from .network import Array, Layer, Network, Shape, Weight
 from .rules import Role, role_of
 
-__all__ = ["Blueprint", "LiveModel", "kind_of", "network_of", "untouched_random_state"]
+__all__ = [
+    "Blueprint",
+    "LiveModel",
+    "Slot",
+    "kind_of",
+    "network_of",
+    "optimizer_places",
+    "random_seeds",
+    "untouched_random_state",
+]
 
 
 _ROWS_AT_ONCE: Final = 1000
@@ -90,7 +99,7 @@ class Blueprint:
     def uncompiled(self, network: Network) -> keras.Sequential:
         """The architecture and weights of `network` as a Keras model without optimizer."""
         with untouched_random_state():
-            layers = [self._layer(layer) for layer in network.layers]
+            layers = [self.layer(layer) for layer in network.layers]
             model = keras.Sequential(
                 [keras.Input(network.input_shape, dtype=self.input_dtype), *layers], name=self.name
             )
@@ -109,7 +118,7 @@ class Blueprint:
         """
         try:
             with untouched_random_state():
-                built = self._layer(layer)
+                built = self.layer(layer)
                 built.build((None, *inputs.shape[1:]))
                 _assign_layer(layer, built)
                 parts = [inputs[start : start + _ROWS_AT_ONCE] for start in range(0, len(inputs), _ROWS_AT_ONCE)]
@@ -118,7 +127,7 @@ class Blueprint:
             raise SurgeryError(f"layer {layer.name!r} ({layer.kind}) cannot be looked into: {error}") from error
         return np.concatenate(outputs)
 
-    def _layer(self, layer: Layer) -> keras.layers.Layer:
+    def layer(self, layer: Layer) -> keras.layers.Layer:
         cls: Any = self.classes.get(layer.kind) or getattr(keras.layers, layer.kind, None)
         if cls is None:
             raise InputError(f"layer {layer.name!r}: no class is known for {layer.kind!r}.")
@@ -165,7 +174,7 @@ class LiveModel:
             _assign_layer(own, built)
         places = self._places()
         for variable, initial, place in zip(self.model.optimizer.variables, self._initial, places, strict=True):
-            if isinstance(place, _Slot):
+            if isinstance(place, Slot):
                 weight = network.layers[place.layer].weights[place.weight]
                 variable.assign(weight.slots.get(place.name, initial))
             else:
@@ -176,7 +185,7 @@ class LiveModel:
         slots: dict[tuple[int, int], dict[str, Array]] = {}
         state: dict[str, Array] = {}
         for variable, place in zip(self.model.optimizer.variables, self._places(), strict=True):
-            if isinstance(place, _Slot):
+            if isinstance(place, Slot):
                 slots.setdefault((place.layer, place.weight), {})[place.name] = _array(variable)
             elif variable.shape == ():
                 state[place] = _array(variable)
@@ -196,35 +205,51 @@ class LiveModel:
             for layer in self.model._flatten_layers(include_self=False)
             for generator in getattr(layer, "_seed_generators", [])
         ]
-        sequence = np.random.SeedSequence([seed, 1])
-        for generator, state in zip(generators, sequence.spawn(len(generators)), strict=True):
-            drawn = int(state.generate_state(1)[0]) % (2**31)
-            generator.state.assign(np.asarray([drawn, 0], dtype="uint32").astype(str(generator.state.dtype)))
+        for generator, state in zip(generators, random_seeds(len(generators), seed), strict=True):
+            generator.state.assign(state.astype(str(generator.state.dtype)))
 
-    def _places(self) -> list[_Slot | str]:
-        """For each optimizer variable the slot of a weight that it is, or a name of its own.
-
-        Keras names a slot after the weight's path, with the slot's name behind it. The others are numbered,
-        because some optimizers do not name theirs.
-        """
+    def _places(self) -> list[Slot | str]:
         prefixes = {
             variable.path.replace("/", "_") + "_": (index, position, tuple(variable.shape))
             for index, layer in enumerate(self.model.layers)
             for position, variable in enumerate(layer.weights)
             if variable.trainable
         }
-        places: list[_Slot | str] = []
-        for variable in self.model.optimizer.variables:
-            prefix = max((p for p in prefixes if variable.name.startswith(p)), key=len, default="")
-            index, position, shape = prefixes.get(prefix, (0, 0, None))
-            if tuple(variable.shape) == shape:
-                places.append(_Slot(index, position, variable.name[len(prefix) :]))
-            else:
-                places.append(f"other_{sum(isinstance(place, str) for place in places)}")
-        return places
+        return optimizer_places(self.model.optimizer, prefixes)
 
 
-class _Slot(NamedTuple):
+def optimizer_places(optimizer: Any, prefixes: Mapping[str, tuple[int, int, Shape]]) -> list[Slot | str]:
+    """For each optimizer variable the slot of a weight that it is, or a name of its own.
+
+    Keras names a slot after the weight's path, with the slot's name behind it. The others are numbered, because
+    some optimizers do not name theirs.
+
+    Parameters
+    ----------
+    optimizer : keras.optimizers.Optimizer
+        Built.
+    prefixes : mapping of str to (int, int, tuple of int)
+        For each trained weight what the names of its slots begin with: index of its layer, its position there, its
+        shape.
+    """
+    places: list[Slot | str] = []
+    for variable in optimizer.variables:
+        prefix = max((p for p in prefixes if variable.name.startswith(p)), key=len, default="")
+        index, position, shape = prefixes.get(prefix, (0, 0, None))
+        if tuple(variable.shape) == shape:
+            places.append(Slot(index, position, variable.name[len(prefix) :]))
+        else:
+            places.append(f"other_{sum(isinstance(place, str) for place in places)}")
+    return places
+
+
+def random_seeds(n_generators: int, seed: int) -> list[Array]:
+    """Where the random generators of a model's layers start, in the order of the layers, shape (2,) each."""
+    spawned = np.random.SeedSequence([seed, 1]).spawn(n_generators)
+    return [np.asarray([int(s.generate_state(1)[0]) % (2**31), 0], dtype="uint32") for s in spawned]
+
+
+class Slot(NamedTuple):
     """Where an optimizer variable belongs: layer, position of the weight in it, name of the slot."""
 
     layer: int

@@ -187,12 +187,16 @@ class Network:
     def architecture(self) -> str:
         """A text that two networks share if and only if their layers are configured alike.
 
-        Names are left out, as is the parent a layer came from: only what is computed counts.
+        Names and initializers are left out: only what is computed counts.
         """
         description = [
             {
                 "kind": layer.kind,
-                "config": {key: value for key, value in layer.config.items() if key != "name"},
+                "config": {
+                    key: value
+                    for key, value in layer.config.items()
+                    if key != "name" and not key.endswith("_initializer")
+                },
                 "shapes": [weight.value.shape for weight in layer.weights],
             }
             for layer in self.layers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -9,11 +10,12 @@ from typing import Any
 
 import keras
 import numpy as np
+from joblib import effective_n_jobs
 
 from .bridge import Blueprint
 from .budget import Ledger
 from .data import TrainingData
-from .engines import Engine, FitEngine
+from .engines import Assignment, Engine, FitEngine
 from .errors import InputError
 from .lineage import ancestry
 from .network import Network
@@ -24,7 +26,9 @@ from .settings import SearchSettings, choice
 from .surgery import CalibratedSurgery, PublishedSurgery, Surgery
 from .task import Task
 
-__all__ = ["Session", "candidate_columns", "check_choices", "settings_from", "winner_history"]
+_LOGGER = logging.getLogger(__name__)
+
+__all__ = ["Session", "candidate_columns", "check_choices", "n_workers", "settings_from", "winner_history"]
 
 
 def settings_from(parameters: Mapping[str, Any]) -> SearchSettings:
@@ -50,6 +54,8 @@ class Session:
     callbacks : sequence of keras.callbacks.Callback
     seed : int
     verbose : int
+    n_jobs : int
+        Candidates trained side by side.
     start_step : int
         Optimizer steps the start has had.
     """
@@ -65,6 +71,7 @@ class Session:
     callbacks: Sequence[Any]
     seed: int
     verbose: int = 0
+    n_jobs: int = 1
     start_step: int = 0
 
     def __post_init__(self) -> None:
@@ -129,7 +136,7 @@ class Session:
     def _engine(self) -> Engine:
         limit = self.settings.max_time
         deadline = np.inf if limit is None else time.monotonic() + limit
-        return FitEngine(
+        assignment = Assignment(
             self.blueprint,
             self.data,
             self.scoring,
@@ -137,12 +144,32 @@ class Session:
             self.callbacks,
             out_of_time=lambda: time.monotonic() >= deadline,
         )
+        if self.engine != "fit" and keras.backend.backend() == "jax":
+            from .engines.compiled import CompiledEngine, reason_against
+
+            reason = reason_against(assignment)
+            if not reason:
+                return CompiledEngine(assignment, self.n_jobs)
+            _LOGGER.info("all candidates are trained by Keras' fit: %s", reason)
+        return FitEngine(assignment)
+
+
+def n_workers(n_jobs: Any) -> int:
+    """How many candidates ``n_jobs`` trains side by side."""
+    if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or n_jobs == 0):
+        raise InputError(f"n_jobs={n_jobs!r}: expected a whole number other than 0, or None.")
+    return int(effective_n_jobs(n_jobs))
 
 
 def check_choices(surgery: Any, engine: Any, verbose: Any, batch_size: Any) -> None:
     """Refuse what no setting explains, before any work."""
     choice("surgery", surgery, ("calibrated", "paper"))
-    choice("engine", engine, ("auto", "fit"))
+    choice("engine", engine, ("auto", "fit", "compiled"))
+    if engine == "compiled" and keras.backend.backend() != "jax":
+        raise InputError(
+            f"engine='compiled' needs Keras on JAX, it runs on {keras.backend.backend()}: set KERAS_BACKEND=jax before "
+            "Keras is imported, or use engine='auto'."
+        )
     if isinstance(verbose, bool) or verbose not in (0, 1, 2):
         raise InputError(f"verbose={verbose!r}: expected 0, 1 or 2.")
     if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:

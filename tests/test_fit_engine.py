@@ -8,7 +8,7 @@ from models import dense_model, table
 from keras_ectonas.bridge import Blueprint, network_of
 from keras_ectonas.compilation import Compilation
 from keras_ectonas.data import Rows, TrainingData, split
-from keras_ectonas.engines import FitEngine
+from keras_ectonas.engines import Assignment, FitEngine
 from keras_ectonas.engines.fit import _Batches, evaluation_batch
 from keras_ectonas.lineage import TrainingJob
 from keras_ectonas.scoring import resolve_scoring
@@ -26,7 +26,7 @@ def engine_for(optimizer="adam", **options):
     rows = Rows(x, y.astype("int32"), y)
     data = TrainingData(*split(rows, 0.2, TASK, 0), 32)
     scoring = resolve_scoring(None, compilation, TASK)
-    engine = FitEngine(Blueprint.of(model, compilation), data, scoring, TASK, **options)
+    engine = FitEngine(Assignment(Blueprint.of(model, compilation), data, scoring, TASK, **options))
     return engine, network_of(model)
 
 
@@ -56,7 +56,7 @@ def test_training_in_parts_carries_the_optimizer_along():
 @pytest.mark.parametrize(("steps", "records"), [(0, 1), (1, 1), (3, 1), (4, 2), (7, 3)])
 def test_steps_and_records(steps, records):
     engine, network = engine_for()
-    assert engine._data.steps_per_epoch == 3
+    assert engine._assignment.data.steps_per_epoch == 3
     outcome = engine.train([job(network, steps, first_step=6)])[0]
     assert outcome.steps == steps
     assert outcome.failure == ""
@@ -115,16 +115,16 @@ def test_epochs_count_along_the_lineage():
 
 def test_batches_are_of_one_size_and_hold_every_row():
     x = np.arange(70)[:, None]
-    batches = _Batches(Rows(x, x, x), 32, 3, [0])
+    batches = _Batches(Rows(x, x, x), 32, 3, 0)
     epochs = []
     for _ in range(2):
         drawn = [batches[k][0][:, 0] for k in range(len(batches))]
         assert [len(batch) for batch in drawn] == [32, 32, 32]
         assert set(np.concatenate(drawn)) == set(range(70))
         epochs.append(np.concatenate(drawn))
-        batches.on_epoch_end()
+        batches.begin(1)
     assert not np.array_equal(*epochs)
-    small = _Batches(Rows(x[:20], x[:20], x[:20]), 32, 1, [0])
+    small = _Batches(Rows(x[:20], x[:20], x[:20]), 32, 1, 0)
     assert sorted(small[0][0][:, 0]) == list(range(20))
 
 

@@ -51,6 +51,7 @@ WITHIN_FLOOR = [
     ("data", "task"),
     ("start", "bridge"),
     ("engines", "bridge"),
+    ("engines", "compilation"),
     ("engines", "data"),
     ("engines", "scoring"),
     ("engines", "task"),

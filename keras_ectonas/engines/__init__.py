@@ -1,6 +1,9 @@
-"""Engines train candidates: a candidate in, a trained candidate with its scores out."""
+"""Engines train candidates: a candidate in, a trained candidate with its scores out.
 
-from .base import Engine
+The ``compiled`` engine lives in a package of its own, which is imported where it is used because it imports JAX.
+"""
+
+from .base import Assignment, Engine
 from .fit import FitEngine
 
-__all__ = ["Engine", "FitEngine"]
+__all__ = ["Assignment", "Engine", "FitEngine"]

@@ -2,12 +2,76 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from ..lineage import TrainingJob, TrainingOutcome
+import numpy as np
 
-__all__ = ["Engine"]
+from ..bridge import Blueprint
+from ..data import TrainingData
+from ..lineage import EpochRecord, TrainingJob, TrainingOutcome
+from ..network import Array
+from ..scoring import Scoring
+from ..task import Task
+
+__all__ = ["Assignment", "DivergedError", "Engine", "portions", "row_order"]
+
+
+class DivergedError(Exception):
+    """A candidate's loss or score is no number any more."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What an engine works on, the same for all candidates of a search.
+
+    Parameters
+    ----------
+    blueprint : Blueprint
+    data : TrainingData
+    scoring : Scoring
+    task : Task
+    callbacks : sequence of keras.callbacks.Callback
+        Copied for each training.
+    out_of_time : callable
+        Asked after each epoch; True ends the training there.
+    """
+
+    blueprint: Blueprint
+    data: TrainingData
+    scoring: Scoring
+    task: Task
+    callbacks: Sequence[Any] = ()
+    out_of_time: Callable[[], bool] = lambda: False
+
+    def record(self, step: int, logs: Mapping[str, float], outputs: Callable[[], Array]) -> EpochRecord:
+        """Score a candidate.
+
+        Parameters
+        ----------
+        step : int
+            Optimizer steps along its lineage.
+        logs : mapping of str to float
+            Losses and metrics, those of the validation rows with the prefix ``val_``.
+        outputs : callable
+            Gives its outputs for the validation rows.
+
+        Raises
+        ------
+        DivergedError
+        """
+        plain = {name: float(value) for name, value in logs.items()}
+        for name in ("loss", "val_loss"):
+            if not math.isfinite(plain.get(name, 0.0)):
+                raise DivergedError(f"{name} became {plain[name]}")
+        held_out = self.data.validation
+        score = self.scoring.score(plain, outputs, self.task, held_out.labels, held_out.weights)
+        if not math.isfinite(score):
+            raise DivergedError(f"the score became {score}")
+        return EpochRecord(step, score, plain)
 
 
 class Engine(ABC):
@@ -23,3 +87,21 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """Free what is kept between jobs."""
+
+
+def portions(steps: int, steps_per_epoch: int) -> list[tuple[int, int]]:
+    """Whole epochs, then what is left of one: (steps an epoch, epochs)."""
+    whole, rest = divmod(steps, steps_per_epoch)
+    found = [(steps_per_epoch, whole)] if whole else []
+    return [*found, (rest, 1)] if rest else found
+
+
+def row_order(n_rows: int, batch_size: int, seed: int, epoch: int) -> Array:
+    """The order of the rows in one epoch of a job: the same in every engine.
+
+    All minibatches are of one size, so that backends compile one program: the last one is filled up with rows from
+    the epoch's beginning.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(n_rows)
+    missing = -n_rows % batch_size if n_rows > batch_size else 0
+    return np.concatenate([order, order[:missing]])

@@ -8,19 +8,17 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import keras
 import numpy as np
 
-from ..bridge import Blueprint, LiveModel, untouched_random_state
-from ..data import Rows, TrainingData
+from ..bridge import LiveModel, untouched_random_state
+from ..data import Rows
 from ..lineage import EpochRecord, TrainingJob, TrainingOutcome
 from ..network import Array
-from ..scoring import Scoring
-from ..task import Task
-from .base import Engine
+from .base import Assignment, DivergedError, Engine, portions, row_order
 
 __all__ = ["FitEngine", "evaluation_batch", "outputs_of"]
 
@@ -35,31 +33,11 @@ class FitEngine(Engine):
 
     Parameters
     ----------
-    blueprint : Blueprint
-    data : TrainingData
-    scoring : Scoring
-    task : Task
-    callbacks : sequence of keras.callbacks.Callback
-        Copied for each training.
-    out_of_time : callable
-        Asked after each epoch; True ends the training there.
+    assignment : Assignment
     """
 
-    def __init__(
-        self,
-        blueprint: Blueprint,
-        data: TrainingData,
-        scoring: Scoring,
-        task: Task,
-        callbacks: Sequence[Any] = (),
-        out_of_time: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self._blueprint = blueprint
-        self._data = data
-        self._scoring = scoring
-        self._task = task
-        self._callbacks = tuple(callbacks)
-        self._out_of_time = out_of_time
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
         self._models: OrderedDict[str, LiveModel] = OrderedDict()
         self._n_dropped = 0
 
@@ -73,13 +51,13 @@ class FitEngine(Engine):
 
     def _train_one(self, job: TrainingJob) -> TrainingOutcome:
         began = time.perf_counter()
-        watch = _Watch(self, job)
+        watch = _Watch(self._assignment, job)
         try:
             live = self._model_for(job)
             watch.live = live
             if job.steps == 0:
                 watch.record({})
-            for steps, n_epochs in self._portions(job.steps):
+            for steps, n_epochs in portions(job.steps, self._assignment.data.steps_per_epoch):
                 if watch.failure or watch.stopped:
                     break
                 watch.fit(steps, n_epochs)
@@ -97,19 +75,13 @@ class FitEngine(Engine):
             network = job.network
         return TrainingOutcome(network, tuple(watch.records), watch.steps_taken, seconds, failure)
 
-    def _portions(self, steps: int) -> list[tuple[int, int]]:
-        """Whole epochs, then what is left of one: (steps an epoch, epochs)."""
-        whole, rest = divmod(steps, self._data.steps_per_epoch)
-        portions = [(self._data.steps_per_epoch, whole)] if whole else []
-        return [*portions, (rest, 1)] if rest else portions
-
     def _model_for(self, job: TrainingJob) -> LiveModel:
         key = job.network.architecture()
         if key in self._models:
             self._models.move_to_end(key)
             self._models[key].assign(job.network)
         else:
-            self._models[key] = self._blueprint.build(job.network)
+            self._models[key] = self._assignment.blueprint.build(job.network)
             while len(self._models) > _MODELS_KEPT:
                 self._models.popitem(last=False)
                 self._n_dropped += 1
@@ -131,9 +103,9 @@ class FitEngine(Engine):
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
     """One training: keeps its records, and stops it when it diverges or time is up."""
 
-    def __init__(self, engine: FitEngine, job: TrainingJob) -> None:
+    def __init__(self, assignment: Assignment, job: TrainingJob) -> None:
         super().__init__()
-        self.engine = engine
+        self.assignment = assignment
         self.job = job
         self.live: LiveModel | None = None
         self.records: list[EpochRecord] = []
@@ -142,13 +114,14 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self.stopped = False
         self._steps_in_epoch = 0
         self._epoch = 0
+        self._batches: _Batches | None = None
 
     def fit(self, steps: int, n_epochs: int) -> None:
         """Train `n_epochs` times `steps` minibatches."""
         if self.live is None:
             raise RuntimeError("no model to train")
-        data = self.engine._data
-        batches = _Batches(data.train, data.batch_size, steps, [self.job.seed, self._epoch])
+        data = self.assignment.data
+        batches = self._batches = _Batches(data.train, data.batch_size, steps, self.job.seed)
         validation = data.validation
         held_out = (validation.x, validation.y, validation.weights)
         self._steps_in_epoch = steps
@@ -163,7 +136,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
                 verbose=0,
                 validation_data=held_out if validation.weights is not None else held_out[:2],
                 validation_batch_size=evaluation_batch(len(validation)),
-                callbacks=[*(copy.deepcopy(callback) for callback in self.engine._callbacks), self],
+                callbacks=[*(copy.deepcopy(callback) for callback in self.assignment.callbacks), self],
             )
         finally:
             self.steps_taken += int(self.live.model.optimizer.iterations) - before
@@ -171,21 +144,25 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _epochs_before(self) -> int:
         """Epochs along the lineage, which is what a callback with a schedule must see."""
-        return (self.job.first_step + self.steps_taken) // self.engine._data.steps_per_epoch
+        return (self.job.first_step + self.steps_taken) // self.assignment.data.steps_per_epoch
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self._batches is not None:
+            self._batches.begin(self._epoch + epoch - self._epochs_before())
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         steps = self._steps_in_epoch * (epoch - self._epochs_before() + 1)
         self.record(dict(logs or {}), self.steps_taken + steps)
         if self.failure:
             self.model.stop_training = True
-        elif self.engine._out_of_time():
+        elif self.assignment.out_of_time():
             self.stopped = self.model.stop_training = True
 
     def record(self, logs: dict[str, float], steps: int = 0) -> None:
         """Score the model as it is now."""
         if self.live is None:
             raise RuntimeError("no model to score")
-        validation = self.engine._data.validation
+        validation = self.assignment.data.validation
         model = self.live.model
         if not logs:
             found = model.evaluate(
@@ -197,39 +174,31 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
                 return_dict=True,
             )
             logs = {f"val_{name}": value for name, value in found.items()}
-        plain = {name: float(value) for name, value in logs.items()}
-        for name in ("loss", "val_loss"):
-            if not math.isfinite(plain.get(name, 0.0)):
-                self.failure = f"{name} became {plain[name]}"
-                return
-        score = self.engine._scoring.score(
-            plain, self._outputs, self.engine._task, validation.labels, validation.weights
-        )
-        if not math.isfinite(score):
-            self.failure = f"the score became {score}"
-            return
-        self.records.append(EpochRecord(self.job.first_step + steps, score, plain))
+        try:
+            self.records.append(self.assignment.record(self.job.first_step + steps, logs, self._outputs))
+        except DivergedError as error:
+            self.failure = str(error)
 
     def _outputs(self) -> Array:
         if self.live is None:
             raise RuntimeError("no model to ask")
-        return outputs_of(self.live.model, self.engine._data.validation.x)
+        return outputs_of(self.live.model, self.assignment.data.validation.x)
 
 
 class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Minibatches in an order that the seed decides; each epoch draws anew.
+    """Minibatches in an order that the seed and the epoch decide."""
 
-    All are of one size, so that backends compile one program: the last one is filled up with rows from the epoch's
-    beginning.
-    """
-
-    def __init__(self, rows: Rows, batch_size: int, n_batches: int, seed: Sequence[int]) -> None:
+    def __init__(self, rows: Rows, batch_size: int, n_batches: int, seed: int) -> None:
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=1)
         self._rows = rows
         self._batch_size = batch_size
         self._n_batches = n_batches
-        self._rng = np.random.default_rng(list(seed))
-        self._order = self._drawn()
+        self._seed = seed
+        self.begin(0)
+
+    def begin(self, epoch: int) -> None:
+        """Be told, because Keras also asks for batches, and ends epochs, before training begins."""
+        self._order = row_order(len(self._rows), self._batch_size, self._seed, epoch)
 
     def __len__(self) -> int:
         return self._n_batches
@@ -238,14 +207,6 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
         chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         x, y = self._rows.x[chosen], self._rows.y[chosen]
         return (x, y) if self._rows.weights is None else (x, y, self._rows.weights[chosen])
-
-    def on_epoch_end(self) -> None:
-        self._order = self._drawn()
-
-    def _drawn(self) -> Array:
-        order = self._rng.permutation(len(self._rows))
-        missing = -len(order) % self._batch_size if len(order) > self._batch_size else 0
-        return np.concatenate([order, order[:missing]])
 
 
 def evaluation_batch(n_rows: int) -> int:

@@ -1,0 +1,239 @@
+"""The compiled engine: an epoch of a candidate is one call of one compiled program."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+import jax
+import numpy as np
+
+from ...bridge import untouched_random_state
+from ...lineage import EpochRecord, TrainingJob, TrainingOutcome
+from ...network import Array, Network
+from ...surgery.walk import shapes_of
+from ..base import Assignment, DivergedError, Engine, portions
+from ..fit import FitEngine
+from .head import Head
+from .padding import ELEMENTWISE_OPTIMIZERS, Padding
+from .program import Program
+from .rows import DeviceRows
+from .support import reason_against_layer
+
+__all__ = ["CompiledEngine"]
+
+_LOGGER = logging.getLogger(__name__)
+_PROGRAMS_KEPT: Final = 48
+_ONE_THREAD: Final = {"xla_cpu_multi_thread_eigen": False}
+_QUICKLY: Final = {"xla_cpu_use_fusion_emitters": False}
+_FEW_STEPS: Final = 250
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A job with the program that carries it out.
+
+    Parameters
+    ----------
+    job : TrainingJob
+    padding : Padding
+    program : Program
+    executable : Future
+        What the program is compiled to.
+    """
+
+    job: TrainingJob
+    padding: Padding
+    program: Program
+    executable: Future[Any]
+
+
+class CompiledEngine(Engine):
+    """Trains with programs that JAX compiles, and leaves to ``fit`` what it does not support.
+
+    Parameters
+    ----------
+    assignment : Assignment
+    n_threads : int
+        Candidates trained side by side.
+    """
+
+    def __init__(self, assignment: Assignment, n_threads: int = 1) -> None:
+        self._assignment = assignment
+        self._rows = DeviceRows(assignment.data)
+        optimizer = assignment.blueprint.compilation.optimizer.get("class_name")
+        self._elementwise = optimizer in ELEMENTWISE_OPTIMIZERS
+        self._own_kernels = jax.default_backend() == "cpu"
+        self._head: Head | None = None
+        self._programs: OrderedDict[str, tuple[Program, Future[Any]]] = OrderedDict()
+        self._refused: set[str] = set()
+        self._fallback: FitEngine | None = None
+        self._n_threads = n_threads
+        self._compiler = ThreadPoolExecutor(n_threads, "compile")
+        self._trainers = ThreadPoolExecutor(n_threads, "train")
+        self._closing = threading.Event()
+
+    def train(self, jobs: Sequence[TrainingJob]) -> list[TrainingOutcome]:
+        with untouched_random_state():
+            works = {number: self._work(job) for number, job in enumerate(jobs)}
+        # Those whose programs are there already go first, while the others' are compiled.
+        order = sorted(works, key=lambda number: (work := works[number]) is not None and not work.executable.done())
+        outcomes: dict[int, TrainingOutcome | None] = {}
+        if self._n_threads == 1:
+            outcomes = {number: self._carried_out(works[number]) for number in order}
+        else:
+            outcomes = dict(zip(order, self._trainers.map(lambda n: self._carried_out(works[n]), order), strict=True))
+        return [outcomes[number] or self._by_fit(job) for number, job in enumerate(jobs)]
+
+    def close(self) -> None:
+        self._closing.set()
+        self._compiler.shutdown(cancel_futures=True)
+        self._trainers.shutdown(cancel_futures=True)
+        self._programs.clear()
+        if self._fallback is not None:
+            self._fallback.close()
+        gc.collect()
+
+    def _work(self, job: TrainingJob) -> _Work | None:
+        """The job with its program, which is compiled in the background; None if ``fit`` has to do it."""
+        padding = Padding.of(job.network) if self._elementwise else Padding(())
+        padded = padding.apply(job.network)
+        key = padded.architecture()
+        if key in self._refused:
+            return None
+        if key not in self._programs:
+            reason = self._compile(key, padded)
+            if reason:
+                _LOGGER.info("candidate %d is trained by Keras' fit: %s", job.candidate, reason)
+                self._refused.add(key)
+                return None
+        self._programs.move_to_end(key)
+        while len(self._programs) > _PROGRAMS_KEPT:
+            self._programs.popitem(last=False)
+        return _Work(job, padding, *self._programs[key])
+
+    def _compile(self, key: str, network: Network) -> str:
+        """Begin to compile a program; why it cannot be, else nothing."""
+        reason = reason_against_layer(network)
+        if reason:
+            return reason
+        try:
+            program = Program(
+                network, self._assignment.blueprint, self._head_for(network), self._own_kernels, self._elementwise
+            )
+            schedule, _ = self._rows.schedule(program.n_outputs)
+            lowered = program.lowered(self._rows.rows, schedule)
+        except Exception as error:  # Whatever a layer of the user's own may raise when it is traced.
+            return f"{type(error).__name__}: {error}"
+        self._programs[key] = program, self._compiler.submit(self._executable, lowered)
+        return ""
+
+    def _executable(self, lowered: Any) -> Any:
+        """Compile for the CPU's needs: tiny kernels gain nothing from threads of their own.
+
+        With few steps to take, code that is compiled in half the time and runs a third slower is done earlier.
+        """
+        if not self._own_kernels:
+            return lowered.compile()
+        few = self._assignment.data.steps_per_epoch < _FEW_STEPS
+        try:
+            return lowered.compile(compiler_options={**_ONE_THREAD, **(_QUICKLY if few else {})})
+        except jax.errors.JaxRuntimeError as error:
+            # The options are XLA's own and may change from version to version.
+            if "No such compile option" not in str(error):
+                raise
+            return lowered.compile()
+
+    def _head_for(self, network: Network) -> Head:
+        """The losses and metrics, which are the same for all candidates."""
+        if self._head is None:
+            shape = shapes_of(network)[-1]
+            rows = self._assignment.data.train
+            self._head = Head(self._assignment.blueprint.compilation, shape, rows.y[:2], self._rows.is_weighted)
+        return self._head
+
+    def _by_fit(self, job: TrainingJob) -> TrainingOutcome:
+        if self._fallback is None:
+            self._fallback = FitEngine(self._assignment)
+        return self._fallback.train([job])[0]
+
+    def _carried_out(self, work: _Work | None) -> TrainingOutcome | None:
+        """What came of the work; None if it is to be done by ``fit``."""
+        if work is None:
+            return None
+        try:
+            work.program.take(work.executable.result())
+        except Exception:
+            _LOGGER.warning("candidate %d could not be compiled", work.job.candidate, exc_info=True)
+            return None
+        job, began = work.job, time.perf_counter()
+        training = _Training(work, self._assignment, self._rows, self._closing)
+        try:
+            network, failure = training.run(), ""
+            failure = "" if network.is_finite() else "a weight is not finite"
+        except DivergedError as error:
+            failure = str(error)
+        except Exception as error:  # A candidate's failure is the record's business, not the search's end.
+            _LOGGER.warning("candidate %d failed in training", job.candidate, exc_info=True)
+            failure = f"{type(error).__name__}: {error}"
+        seconds = time.perf_counter() - began
+        return TrainingOutcome(
+            job.network if failure else network, tuple(training.records), training.steps_taken, seconds, failure
+        )
+
+
+class _Training:
+    """One job under way."""
+
+    def __init__(self, work: _Work, assignment: Assignment, rows: DeviceRows, closing: threading.Event) -> None:
+        self._work = work
+        self._assignment = assignment
+        self._rows = rows
+        self._closing = closing
+        self.records: list[EpochRecord] = []
+        self.steps_taken = 0
+
+    def run(self) -> Network:
+        """Train, keep records, and give back the network as it is then."""
+        job, program = self._work.job, self._work.program
+        padded = self._work.padding.apply(job.network)
+        carry = program.carry(padded, job.seed)
+        if job.steps == 0:
+            carry = self._epoch(carry, np.empty((0, self._rows.batch_size), np.int32))
+        per_epoch = portions(job.steps, self._assignment.data.steps_per_epoch)
+        for epoch, steps in enumerate(steps for steps, n_epochs in per_epoch for _ in range(n_epochs)):
+            if self._is_over():
+                break
+            carry = self._epoch(carry, self._rows.batches(steps, job.seed, epoch))
+        return self._work.padding.undo(program.network_with(padded, carry))
+
+    def _is_over(self) -> bool:
+        return bool(self.records) and (self._closing.is_set() or self._assignment.out_of_time())
+
+    def _epoch(self, carry: Any, batches: Array) -> Any:
+        """Train on `batches` and score the result."""
+        program, summary = self._work.program, None
+        at_once = self._rows.steps_at_once(program.n_outputs)
+        for start in range(0, max(1, len(batches)), at_once):
+            part = batches[start : start + at_once]
+            is_last = start + at_once >= len(batches)
+            schedule, n_batches = self._rows.schedule(program.n_outputs, part, is_last)
+            result = program(carry, self._rows.rows, schedule, len(part), n_batches)
+            carry = result.carry
+            summary = self._rows.summary(program.head, result, schedule, len(part), is_last, summary)
+            self.steps_taken += len(part)
+        if summary is None:
+            raise RuntimeError("no batch was looked at")
+        logs = {f"val_{name}": value for name, value in summary.held_out.items()}
+        if len(batches):
+            logs = {**summary.trained, "loss": summary.total / len(batches), **logs}
+        step = self._work.job.first_step + self.steps_taken
+        self.records.append(self._assignment.record(step, logs, lambda: np.asarray(summary.outputs)))
+        return carry

@@ -1,0 +1,95 @@
+"""Losses and metrics, as the user compiled them, as pure functions of targets and outputs.
+
+Keras itself computes them: a model that hands its input on is compiled like the user's, and called without state.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import keras
+import numpy as np
+from jax import lax
+
+from ...bridge import untouched_random_state
+from ...compilation import Compilation
+from ...network import Array, Shape
+
+__all__ = ["Head"]
+
+
+class Head:
+    """The loss and the metrics of a search; one for all candidates, whose outputs have one shape.
+
+    Parameters
+    ----------
+    compilation : Compilation
+    output_shape : tuple of int
+        Of one sample.
+    y : ndarray of shape (rows, ...)
+        A few targets, from which Keras resolves names such as ``"accuracy"``.
+    weighted : bool
+        Whether samples have weights.
+    """
+
+    def __init__(self, compilation: Compilation, output_shape: Shape, y: Array, weighted: bool) -> None:
+        self.output_shape = output_shape
+        with untouched_random_state():
+            self._model = keras.Sequential([keras.Input(output_shape), keras.layers.Identity()])
+            compilation.compile(self._model)
+            outputs: Array = np.full([len(y), *(int(size or 1) for size in output_shape)], 0.5, dtype=np.float32)
+            weights = np.ones(len(y), dtype=np.float32) if weighted else None
+            self._model.compute_loss(y=y, y_pred=outputs, sample_weight=weights)
+            self._model.compute_metrics(None, y, outputs, weights)
+            self._model.reset_metrics()
+        leaves = [leaf for metric in self._model.metrics for leaf in getattr(metric, "metrics", [metric])]
+        self._sums_over_rows = all(map(_sums_over_rows, leaves))
+        self._initial: list[Array] = [np.asarray(variable) for variable in self._model.metrics_variables]
+
+    def loss(self, y: Any, outputs: Any, weights: Any) -> Any:
+        """The mean loss of a batch, without penalties."""
+        with keras.StatelessScope():
+            return self._model.compute_loss(y=y, y_pred=outputs, sample_weight=weights, training=True)
+
+    @property
+    def initial(self) -> list[Array]:
+        """Metrics that have seen nothing."""
+        return self._initial
+
+    def update(self, values: list[Any], y: Any, outputs: Any, weights: Any) -> list[Any]:
+        """The metrics after some batches.
+
+        Parameters
+        ----------
+        values : list of array
+        y, outputs, weights : array of shape (batches, rows, ...)
+            Weights may be None.
+        """
+        parts = (y, outputs, weights)
+        if self._sums_over_rows:
+            return self._updated(values, *(None if p is None else p.reshape(-1, *p.shape[2:]) for p in parts))
+
+        def body(i: Any, values: list[Any]) -> list[Any]:
+            return self._updated(values, *(None if part is None else part[i] for part in parts))
+
+        return list(lax.fori_loop(0, len(y), body, [jnp.asarray(value) for value in values]))
+
+    def results(self, values: list[Any]) -> dict[str, Any]:
+        """What the metrics say, by name."""
+        variables = self._model.metrics_variables
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            results = self._model.get_metrics_result()
+        return {name: value for name, value in results.items() if name != "loss"}
+
+    def _updated(self, values: list[Any], y: Any, outputs: Any, weights: Any) -> list[Any]:
+        variables = self._model.metrics_variables
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))) as scope:
+            self._model.compute_metrics(None, y, outputs, weights)
+        return [scope.get_current_value(variable) for variable in variables]
+
+
+def _sums_over_rows(metric: Any) -> bool:
+    """Whether a metric does not care how its rows are cut into batches: all of Keras' own."""
+    function = getattr(metric, "_fn", metric)
+    return type(metric).__module__.startswith("keras.") and str(function.__module__).startswith("keras.")

@@ -1,0 +1,242 @@
+"""What convolutions, pooling and batch normalization compute, in a layout that suits small networks on a CPU.
+
+Arrays are (channels, batch, *positions). A convolution is then patches and one matrix product, a pooling a few
+slices, and what belongs to a channel is the first axis. XLA's own convolution is many times slower on a CPU where
+channels are few.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from functools import partial
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from ...surgery.patches import Geometry
+
+__all__ = [
+    "average_pooling",
+    "batch_normalization",
+    "can_join",
+    "channels_first",
+    "channels_last",
+    "convolution",
+    "convolution_and_average_pooling",
+    "max_pooling",
+]
+
+Array: TypeAlias = Any
+"""A ``jax.Array``, concrete or traced."""
+
+
+def channels_first(x: Array) -> Array:
+    """(batch, *positions, channels) to (channels, batch, *positions)."""
+    return jnp.moveaxis(x, -1, 0)
+
+
+def channels_last(x: Array) -> Array:
+    """(channels, batch, *positions) to (batch, *positions, channels)."""
+    return jnp.moveaxis(x, 0, -1)
+
+
+def convolution(x: Array, kernel: Array, geometry: Geometry) -> Array:
+    """A convolution without bias.
+
+    Parameters
+    ----------
+    x : array of shape (channels, batch, *lengths)
+    kernel : array of shape (*window, channels, filters)
+    geometry : Geometry
+
+    Returns
+    -------
+    array of shape (filters, batch, *positions)
+    """
+    return _product(_slices(x, geometry, 0.0), kernel)
+
+
+def can_join(convolved: Geometry, pooled: Geometry) -> bool:
+    """Whether `convolution_and_average_pooling` serves a convolution and the average pooling behind it."""
+    halving = all(w == s == 2 for w, s in zip(pooled.window, pooled.stride, strict=True))
+    plain = all(s == d == 1 for s, d in zip(convolved.stride, convolved.dilation, strict=True))
+    return halving and plain and all(length % 2 == 0 for length in convolved.positions)
+
+
+def convolution_and_average_pooling(x: Array, kernel: Array, geometry: Geometry) -> Array:
+    """A convolution with an average pooling over pairs behind it, as one convolution with stride 2.
+
+    Both are linear, so together they are a convolution whose kernel is the given one spread over the pooling
+    window. Its stride of 2 is taken by splitting the input into its even and odd positions along each axis.
+
+    Parameters
+    ----------
+    x : array of shape (channels, batch, *lengths)
+    kernel : array of shape (*window, channels, filters)
+    geometry : Geometry
+        Of the convolution; it has an even number of positions along each axis.
+    """
+    axes = len(geometry.window)
+    halves = [size // 2 + 1 for size in geometry.window]
+    lengths = [count // 2 + half - 1 for count, half in zip(geometry.positions, halves, strict=True)]
+    spread = _spread(kernel, halves)
+    widths = [(0, 0), (0, 0)]
+    for size, before, length in zip(x.shape[2:], geometry.before, lengths, strict=True):
+        widths.append((before, 2 * length - size - before))
+    # (channels, batch, length, 2, ...) to (2, ..., channels, batch, length, ...): one channel for each phase.
+    phased = _padded(x, widths, 0.0).reshape(*x.shape[:2], *itertools.chain.from_iterable((n, 2) for n in lengths))
+    order = [*(3 + 2 * axis for axis in range(axes)), 0, 1, *(2 + 2 * axis for axis in range(axes))]
+    phased = phased.transpose(order).reshape(-1, x.shape[1], *lengths)
+    counts = [count // 2 for count in geometry.positions]
+    slices = [
+        phased[(slice(None), slice(None), *(slice(i, i + n) for i, n in zip(tap, counts, strict=True)))]
+        for tap in itertools.product(*map(range, halves))
+    ]
+    return _product(slices, spread)
+
+
+def _spread(kernel: Array, halves: list[int]) -> Array:
+    """The kernel for all phases, shape (*halves, 2, ..., channels, filters).
+
+    A product with a constant matrix: that needs no code of its own in the compiled program.
+    """
+    axes = len(halves)
+    parts = [
+        np.eye(2 * half, size) * 0.5 + np.eye(2 * half, size, -1) * 0.5
+        for half, size in zip(halves, kernel.shape[:axes], strict=True)
+    ]
+    matrix: Any = parts[0]
+    for part in parts[1:]:
+        matrix = np.kron(matrix, part)
+    by_phase = matrix.reshape(*itertools.chain.from_iterable((half, 2) for half in halves), -1)
+    order = [*range(0, 2 * axes, 2), *range(1, 2 * axes, 2), 2 * axes]
+    by_phase = by_phase.transpose(order).reshape(matrix.shape)
+    flat = kernel.reshape(matrix.shape[1], -1)
+    return (jnp.asarray(by_phase, kernel.dtype) @ flat).reshape(-1, *kernel.shape[axes:])
+
+
+def average_pooling(x: Array, geometry: Geometry) -> Array:
+    """The mean over each window; what padding adds does not count."""
+    first, *others = _slices(x, geometry, 0.0)
+    total = sum(others, start=first)
+    present = np.pad(np.ones(x.shape[2:]), list(zip(geometry.before, geometry.after, strict=True)))
+    count = sum(present[where] for where in _windows(geometry))
+    return total * jnp.asarray(1.0 / count, x.dtype)
+
+
+def max_pooling(x: Array, geometry: Geometry) -> Array:
+    """The largest in each window."""
+    first, *others = _slices(x, geometry, -math.inf)
+    for other in others:
+        first = jnp.maximum(first, other)
+    return first
+
+
+def batch_normalization(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    moving: tuple[Array, Array],
+    training: Array,
+    momentum: float,
+    epsilon: float,
+) -> tuple[Array, tuple[Array, Array]]:
+    """Normalize each channel by the batch's statistics in training, else by the moving ones.
+
+    Differentiable in training only.
+
+    Parameters
+    ----------
+    x : array of shape (channels, batch, *positions)
+    gamma, beta : array of shape (channels,)
+    moving : tuple of two arrays of shape (channels,)
+        Mean and variance.
+    training : bool scalar
+    momentum, epsilon : float
+
+    Returns
+    -------
+    outputs, moving
+    """
+    out, mean, variance = _normalized(x, gamma, beta, *moving, training, epsilon)
+    rate = jnp.where(training, 1.0 - momentum, 0.0)
+    updated = (moving[0] + rate * (mean - moving[0]), moving[1] + rate * (variance - moving[1]))
+    return out, updated
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(6,))
+def _normalized(
+    x: Array, gamma: Array, beta: Array, moving_mean: Array, moving_variance: Array, training: Array, epsilon: float
+) -> tuple[Array, Array, Array]:
+    return _normalized_forward(x, gamma, beta, moving_mean, moving_variance, training, epsilon)[0]
+
+
+def _normalized_forward(
+    x: Array, gamma: Array, beta: Array, moving_mean: Array, moving_variance: Array, training: Array, epsilon: float
+) -> tuple[tuple[Array, Array, Array], Any]:
+    mean, variance = x.mean(axis=_positions(x)), jnp.square(x).mean(axis=_positions(x))
+    variance = jnp.maximum(variance - jnp.square(mean), 0.0)
+    mean = jnp.where(training, mean, moving_mean)
+    variance = jnp.where(training, variance, moving_variance)
+    scale = gamma * lax.rsqrt(variance + epsilon)
+    shift = beta - mean * scale
+    return (x * _per_channel(scale, x) + _per_channel(shift, x), mean, variance), (x, gamma, mean, variance)
+
+
+def _normalized_backward(epsilon: float, kept: Any, cotangents: Any) -> tuple[Array | None, ...]:
+    """The gradient through the batch's statistics; the moving ones pass none on."""
+    x, gamma, mean, variance = kept
+    upstream = cotangents[0]
+    inverse = lax.rsqrt(variance + epsilon)
+    total = upstream.sum(axis=_positions(x))
+    # Over the centered input, times its scale: the gradient of gamma.
+    along = (upstream * (x - _per_channel(mean, x))).sum(axis=_positions(x)) * inverse
+    count = x.size // x.shape[0]
+    scale = gamma * inverse
+    slope = -scale * along * inverse / count
+    offset = -scale * total / count - slope * mean
+    gradient = upstream * _per_channel(scale, x) + x * _per_channel(slope, x) + _per_channel(offset, x)
+    return gradient, along, total, None, None, None
+
+
+_normalized.defvjp(_normalized_forward, _normalized_backward)
+
+
+def _positions(x: Array) -> tuple[int, ...]:
+    return tuple(range(1, x.ndim))
+
+
+def _per_channel(values: Array, x: Array) -> Array:
+    return values.reshape(-1, *(1,) * (x.ndim - 1))
+
+
+def _product(slices: list[Array], kernel: Array) -> Array:
+    """Patches, given as one slice for each tap of the kernel, times the kernel."""
+    patches = jnp.concatenate(slices, axis=0)
+    matrix = kernel.reshape(patches.shape[0], kernel.shape[-1])
+    return (matrix.T @ patches.reshape(patches.shape[0], -1)).reshape(-1, *patches.shape[1:])
+
+
+def _slices(x: Array, geometry: Geometry, fill: float) -> list[Array]:
+    """For each tap of the windows what it sees, shape (channels, batch, *positions)."""
+    padded = _padded(x, [(0, 0), (0, 0), *zip(geometry.before, geometry.after, strict=True)], fill)
+    return [padded[(slice(None), slice(None), *where)] for where in _windows(geometry)]
+
+
+def _padded(x: Array, widths: list[tuple[int, int]], fill: float) -> Array:
+    # Negative widths cut off what no window reaches.
+    return lax.pad(x, jnp.asarray(fill, x.dtype), [(before, after, 0) for before, after in widths])
+
+
+def _windows(geometry: Geometry) -> list[tuple[slice, ...]]:
+    return [
+        tuple(
+            slice(offset, offset + (count - 1) * step + 1, step)
+            for offset, count, step in zip(tap, geometry.positions, geometry.stride, strict=True)
+        )
+        for tap in geometry.taps()
+    ]

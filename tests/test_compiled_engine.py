@@ -1,0 +1,494 @@
+"""The compiled engine: its kernels are Keras' layers, and it gives the numbers that ``fit`` gives."""
+
+import logging
+
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from models import conv_model, dense_model, images, table
+
+from keras_ectonas import ECToNASTrainer
+from keras_ectonas.bridge import Blueprint, network_of
+from keras_ectonas.compilation import Compilation
+from keras_ectonas.data import Rows, TrainingData, split
+from keras_ectonas.engines import Assignment, FitEngine
+from keras_ectonas.engines.compiled import CompiledEngine, kernels, reason_against
+from keras_ectonas.engines.compiled.packing import Packing
+from keras_ectonas.engines.compiled.padding import Padding, width_class
+from keras_ectonas.engines.compiled.rows import DeviceRows
+from keras_ectonas.errors import InputError
+from keras_ectonas.lineage import TrainingJob
+from keras_ectonas.network import Layer
+from keras_ectonas.scoring import resolve_scoring
+from keras_ectonas.surgery.patches import geometry_of
+from keras_ectonas.task import Task
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="the compiled engine is JAX's")
+
+TASK = Task("index", np.arange(3))
+
+
+def assignment(model, x, y, task=TASK, weights=None, **options):
+    compilation = Compilation.of(model)
+    rows = Rows(x, task.encode(y), y, weights)
+    data = TrainingData(*split(rows, 0.2, task, 0), 16)
+    scoring = resolve_scoring("loss", compilation, task)
+    return Assignment(Blueprint.of(model, compilation), data, scoring, task, **options)
+
+
+def trained_by_both(model, x, y, steps=11, **options):
+    """The outcomes of ``fit`` and of compiled programs for one job."""
+    given_ = assignment(model, x, y, **options)
+    job = TrainingJob(0, network_of(model), 0, steps, 5)
+    outcomes = []
+    for engine in (FitEngine(given_), CompiledEngine(given_)):
+        outcomes += engine.train([job])
+        if isinstance(engine, CompiledEngine):
+            assert engine._fallback is None, "left to fit"
+        engine.close()
+    assert [outcome.failure for outcome in outcomes] == ["", ""]
+    return outcomes
+
+
+def assert_alike(fitted, compiled, tolerance=2e-4):
+    assert [r.step for r in fitted.records] == [r.step for r in compiled.records]
+    for one, other in zip(fitted.records, compiled.records, strict=True):
+        assert set(one.logs) == set(other.logs)
+        for name, value in one.logs.items():
+            assert other.logs[name] == pytest.approx(value, abs=tolerance), name
+    for one, other in zip(fitted.network.layers, compiled.network.layers, strict=True):
+        for weight, twin in zip(one.weights, other.weights, strict=True):
+            assert weight.value.shape == twin.value.shape
+            assert set(weight.slots) == set(twin.slots)
+    assert set(fitted.network.optimizer_state) == set(compiled.network.optimizer_state)
+
+
+# Kernels.
+
+
+def gradients(function, *arguments):
+    outputs = function(*arguments)
+    weights = jnp.asarray(np.random.default_rng(1).normal(size=outputs.shape), outputs.dtype)
+    numbers = tuple(range(len(arguments)))
+    return [outputs, *jax.grad(lambda *a: (function(*a) * weights).sum(), numbers)(*arguments)]
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    lengths=st.lists(st.integers(3, 9), min_size=1, max_size=2),
+    window=st.integers(1, 4),
+    stride=st.integers(1, 2),
+    padding=st.sampled_from(["same", "valid"]),
+    channels=st.tuples(st.integers(1, 3), st.integers(1, 4)),
+)
+def test_convolution_is_that_of_keras(lengths, window, stride, padding, channels):
+    axes = len(lengths)
+    if padding == "valid":
+        window = min(window, *lengths)
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, *lengths, channels[0])), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(*[window] * axes, *channels)), jnp.float32)
+    config = {"name": "c", "kernel_size": [window] * axes, "strides": [stride] * axes, "padding": padding}
+    geometry = geometry_of(Layer(f"Conv{axes}D", config), x.shape[1:])
+    wanted = gradients(lambda x, k: keras.ops.conv(x, k, strides=stride, padding=padding), x, kernel)
+    found = gradients(
+        lambda x, k: kernels.channels_last(kernels.convolution(kernels.channels_first(x), k, geometry)), x, kernel
+    )
+    for one, other in zip(wanted, found, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-4)
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    halves=st.lists(st.integers(1, 5), min_size=1, max_size=2),
+    window=st.integers(1, 5),
+    padding=st.sampled_from(["same", "valid"]),
+    channels=st.tuples(st.integers(1, 3), st.integers(1, 4)),
+)
+def test_convolution_joined_with_average_pooling(halves, window, padding, channels):
+    axes = len(halves)
+    lengths = [2 * half + (window - 1 if padding == "valid" else 0) for half in halves]
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, *lengths, channels[0])), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(*[window] * axes, *channels)), jnp.float32)
+    config = {"name": "c", "kernel_size": [window] * axes, "strides": [1] * axes, "padding": padding}
+    geometry = geometry_of(Layer(f"Conv{axes}D", config), x.shape[1:])
+    pooling = {"name": "p", "pool_size": [2] * axes, "strides": [2] * axes, "padding": "same"}
+    pooled = geometry_of(Layer(f"AveragePooling{axes}D", pooling), (*geometry.positions, channels[1]))
+    assert kernels.can_join(geometry, pooled)
+
+    def by_keras(x, kernel):
+        return keras.ops.average_pool(keras.ops.conv(x, kernel, padding=padding), 2, strides=2, padding="same")
+
+    def joined(x, kernel):
+        out = kernels.convolution_and_average_pooling(kernels.channels_first(x), kernel, geometry)
+        return kernels.channels_last(out)
+
+    for one, other in zip(gradients(by_keras, x, kernel), gradients(joined, x, kernel), strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-4)
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    lengths=st.lists(st.integers(2, 9), min_size=1, max_size=2),
+    size=st.integers(1, 3),
+    stride=st.integers(1, 3),
+    padding=st.sampled_from(["same", "valid"]),
+    how=st.sampled_from(["Average", "Max"]),
+)
+def test_pooling_is_that_of_keras(lengths, size, stride, padding, how):
+    axes = len(lengths)
+    if padding == "valid":
+        size = min(size, *lengths)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, *lengths, 3)), jnp.float32)
+    config = {"name": "p", "pool_size": [size] * axes, "strides": [stride] * axes, "padding": padding}
+    geometry = geometry_of(Layer(f"{how}Pooling{axes}D", config), x.shape[1:])
+    compute = kernels.max_pooling if how == "Max" else kernels.average_pooling
+    of_keras = keras.ops.max_pool if how == "Max" else keras.ops.average_pool
+    wanted = gradients(lambda x: of_keras(x, size, strides=stride, padding=padding), x)
+    found = gradients(lambda x: kernels.channels_last(compute(kernels.channels_first(x), geometry)), x)
+    for one, other in zip(wanted, found, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(7,), (6, 5), (4, 5, 2)])
+def test_batch_normalization_is_that_of_keras(shape):
+    rng = np.random.default_rng(0)
+    layer = keras.layers.BatchNormalization(momentum=0.9)
+    layer.build((None, *shape, 3))
+    values = [rng.uniform(0.5, 2.0, 3).astype("float32") for _ in range(4)]
+    layer.set_weights(values)
+    x = jnp.asarray(rng.normal(size=(5, *shape, 3)) + 1, jnp.float32)
+
+    def by_keras(x, gamma, beta):
+        out, state = layer.stateless_call([gamma, beta], values[2:], x, training=True)
+        return out + 0.0 * state[0]
+
+    def own(x, gamma, beta, training=True):
+        moving = (jnp.asarray(values[2]), jnp.asarray(values[3]))
+        first = kernels.channels_first(x)
+        return kernels.batch_normalization(first, gamma, beta, moving, jnp.bool_(training), 0.9, 1e-3)
+
+    gamma, beta = jnp.asarray(values[0]), jnp.asarray(values[1])
+    wanted = gradients(by_keras, x, gamma, beta)
+    found = gradients(lambda *a: kernels.channels_last(own(*a)[0]), x, gamma, beta)
+    for one, other in zip(wanted, found, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-4)
+    _, state = layer.stateless_call(values[:2], values[2:], x, training=True)
+    for one, other in zip(state, own(x, gamma, beta)[1], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    inference, moving = own(x, gamma, beta, training=False)
+    np.testing.assert_allclose(kernels.channels_last(inference), layer(x, training=False), atol=1e-5)
+    np.testing.assert_array_equal(moving[0], values[2])
+
+
+# Agreement with Keras' fit.
+
+SCHEDULE = keras.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        keras.optimizers.SGD(0.1),
+        keras.optimizers.SGD(SCHEDULE, momentum=0.9, nesterov=True),
+        keras.optimizers.SGD(0.1, clipnorm=0.1),
+        keras.optimizers.SGD(0.1, global_clipnorm=0.2),
+        keras.optimizers.AdamW(0.01, clipvalue=0.05, weight_decay=0.1),
+        keras.optimizers.RMSprop(0.01, momentum=0.5),
+        keras.optimizers.Ftrl(0.01),
+    ],
+    ids=lambda optimizer: type(optimizer).__name__,
+)
+def test_optimizers(optimizer):
+    x, y = table(100)
+    model = dense_model(units=(6, 5))
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    assert_alike(*trained_by_both(model, x, y))
+
+
+@pytest.mark.parametrize("pooling", [keras.layers.AveragePooling2D, keras.layers.MaxPooling2D])
+@pytest.mark.parametrize("shape", [(8, 8, 1), (9, 7, 3)])
+def test_convolutional_models_with_dropout(shape, pooling):
+    model = conv_model(shape, pooling=pooling)
+    model.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    x, y = images(60, shape)
+    fitted, compiled = trained_by_both(model, x, y)
+    assert_alike(fitted, compiled)
+    for one, other in zip(fitted.network.layers, compiled.network.layers, strict=True):
+        for weight, twin in zip(one.weights, other.weights, strict=True):
+            np.testing.assert_allclose(weight.value, twin.value, atol=1e-4)
+
+
+LAYERS = {
+    "series": [keras.Input((12, 2)), keras.layers.Conv1D(3, 3), keras.layers.MaxPooling1D(), keras.layers.Flatten()],
+    "global": [keras.Input((6, 6, 2)), keras.layers.Conv2D(3, 2, strides=2), keras.layers.GlobalAveragePooling2D()],
+    "recurrent": [keras.Input((5, 3)), keras.layers.GRU(4)],
+    "embedding": [keras.Input((5,)), keras.layers.Embedding(8, 3), keras.layers.Flatten()],
+    "layer_norm": [keras.Input((6,)), keras.layers.Dense(5), keras.layers.LayerNormalization(), keras.layers.ReLU()],
+    "noise": [keras.Input((6,)), keras.layers.GaussianNoise(0.1), keras.layers.Dense(5, activation="tanh")],
+    "frozen": [
+        keras.Input((6,)),
+        keras.layers.Dense(5, trainable=False),
+        keras.layers.BatchNormalization(trainable=False),
+    ],
+    "regularized": [
+        keras.Input((6,)),
+        keras.layers.Dense(5, kernel_regularizer="l2"),
+        keras.layers.BatchNormalization(gamma_regularizer="l2", scale=True, center=False),
+        keras.layers.Dense(4, bias_regularizer="l1", kernel_constraint="max_norm", use_bias=True),
+    ],
+    "depthwise": [keras.Input((6, 6, 2)), keras.layers.DepthwiseConv2D(3), keras.layers.Flatten()],
+}
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_layers(kind):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([*LAYERS[kind], keras.layers.Dense(3, activation="softmax")])
+    model.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    rng = np.random.default_rng(0)
+    shape = (60, *model.input_shape[1:])
+    x = rng.integers(0, 8, shape) if kind == "embedding" else rng.normal(size=shape)
+    fitted, compiled = trained_by_both(model, x.astype("float32"), rng.integers(0, 3, 60))
+    assert_alike(fitted, compiled)
+
+
+def mean_of_outputs(y_true, y_pred):
+    return keras.ops.mean(y_pred) ** 2
+
+
+def test_losses_metrics_and_weights():
+    x, y = table(100, n_classes=2)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, activation="gelu"), keras.layers.Dense(1)])
+    model.compile(
+        "adam",
+        keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1),
+        metrics=[keras.metrics.AUC(from_logits=True), mean_of_outputs],
+        weighted_metrics=["binary_accuracy"],
+    )
+    weights = np.random.default_rng(0).random(100).astype("float32")
+    task = Task("binary", np.arange(2))
+    assert_alike(*trained_by_both(model, x, y, task=task, weights=weights))
+
+
+def test_losses_of_the_first_steps(monkeypatch):
+    seen = []
+    summary = DeviceRows.summary
+
+    def spy(self, head, result, schedule, n_steps, *rest):
+        seen.append((np.asarray(schedule[:n_steps]), np.asarray(result.losses[:n_steps])))
+        return summary(self, head, result, schedule, n_steps, *rest)
+
+    monkeypatch.setattr(DeviceRows, "summary", spy)
+    model = conv_model()
+    model.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy")
+    model.layers[5].rate = 0.0
+    x, y = images(200)
+    given_ = assignment(model, x, y)
+    engine = CompiledEngine(given_)
+    engine.train([TrainingJob(0, network_of(model), 0, 10, 5)])
+    engine.close()
+    (schedule, losses), *_ = seen
+    live = given_.blueprint.build(network_of(model)).model
+    both = np.concatenate([given_.data.train.x, given_.data.validation.x])
+    targets = np.concatenate([given_.data.train.y, given_.data.validation.y])
+    wanted = [float(live.train_on_batch(both[rows], targets[rows])) for rows in schedule]
+    assert len(losses) == 10
+    np.testing.assert_allclose(losses, wanted, atol=1e-5)
+
+
+# Its own machinery.
+
+
+def test_dead_units_change_nothing_and_stay_dead():
+    model = conv_model()
+    network = network_of(model)
+    padding = Padding.of(network)
+    assert [(layer, width) for layer, width, _ in padding.widths] == [(6, 6)]
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Conv2D(3, 3),
+            keras.layers.BatchNormalization(),
+            keras.layers.ReLU(),
+            keras.layers.Flatten(),
+            keras.layers.Dense(5, activation="tanh"),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    x, y = images(60)
+    given_ = assignment(model, x, y)
+    network = given_.blueprint.build(network_of(model)).collect(network_of(model))
+    padding = Padding.of(network)
+    padded = padding.apply(network)
+    assert [(width, wide) for _, width, wide in padding.widths] == [(3, 4), (5, 8)]
+    outputs = [given_.blueprint.uncompiled(n).predict(x, verbose=0) for n in (network, padded)]
+    np.testing.assert_allclose(*outputs, atol=1e-6)
+    assert padding.undo(padded).fingerprint() == network.fingerprint()
+    outcomes = CompiledEngine(given_).train([TrainingJob(0, padded, 0, 6, 1), TrainingJob(1, network, 0, 6, 1)])
+    wide, narrow = (outcome.network for outcome in outcomes)
+    assert not wide.layers[0].value("kernel")[..., 3:].any()
+    assert not wide.layers[4].value("kernel")[:, 5:].any()
+    assert not wide.layers[4].weight("kernel").slots["velocity"][:, 5:].any()
+    cut = padding.undo(wide)
+    for one, other in zip(cut.layers, narrow.layers, strict=True):
+        for weight, twin in zip(one.weights, other.weights, strict=True):
+            np.testing.assert_allclose(weight.value, twin.value, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.Dense(5, activation="sigmoid"),
+        keras.layers.Dense(5, kernel_constraint="non_neg"),
+        keras.layers.Dense(5, kernel_regularizer=keras.regularizers.OrthogonalRegularizer()),
+    ],
+)
+def test_what_is_not_padded(layer):
+    model = keras.Sequential([keras.Input((6,)), layer, keras.layers.Dense(3)])
+    assert Padding.of(network_of(model)).widths == ()
+
+
+@pytest.mark.parametrize(
+    ("width", "finest", "expected"), [(1, 4, 4), (3, 4, 4), (9, 4, 12), (33, 8, 40), (100, 8, 112), (129, 4, 160)]
+)
+def test_width_classes(width, finest, expected):
+    assert width_class(width, finest) == expected
+
+
+def test_packing_and_back():
+    arrays = [np.arange(6.0).reshape(2, 3), np.ones((100, 100)), np.arange(4.0)]
+    packing = Packing([array.shape for array in arrays], together=True)
+    packed = packing.pack(arrays)
+    assert [part.shape for part in packed] == packing.shapes == [(10,), (100, 100)]
+    for one, other in zip(arrays, packing.unpack(packed), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+    def loss(packed):
+        return sum((part**2).sum() for part in packing.unpack_in_training(packed))
+
+    for gradient, part in zip(jax.grad(loss)([jnp.asarray(part) for part in packed]), packed, strict=True):
+        np.testing.assert_allclose(gradient, 2 * part)
+    assert Packing([(2,), (3,)], together=False).shapes == [(2,), (3,)]
+
+
+def test_candidates_share_programs_and_order_changes_nothing():
+    model = dense_model()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    x, y = table(100)
+    given_ = assignment(model, x, y)
+    networks = [network_of(dense_model(units=units)) for units in ((5,), (6,), (7,), (6, 6))]
+    jobs = [TrainingJob(k, network, 0, 7, k) for k, network in enumerate(networks)]
+    fingerprints = []
+    for n_threads, order in ((1, jobs), (1, jobs[::-1]), (2, jobs)):
+        engine = CompiledEngine(given_, n_threads)
+        outcomes = engine.train(order)
+        assert len(engine._programs) == 2
+        engine.close()
+        found = {job.candidate: o.network.fingerprint() for job, o in zip(order, outcomes, strict=True)}
+        fingerprints.append(found)
+    assert fingerprints[0] == fingerprints[1] == fingerprints[2]
+
+
+def test_outputs_that_do_not_fit_at_once(monkeypatch):
+    x, y = table(100)
+    model = dense_model()
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=[keras.metrics.SparseCategoricalAccuracy()])
+    whole = trained_by_both(model, x, y)
+    monkeypatch.setattr("keras_ectonas.engines.compiled.rows._NUMBERS_AT_ONCE", 100)
+    assert_alike(whole[0], trained_by_both(model, x, y)[1])
+
+
+@keras.saving.register_keras_serializable("tests")
+class Counting(keras.layers.Layer):
+    """Cannot be traced: it looks at its input's numbers."""
+
+    def compute_output_spec(self, inputs):
+        return inputs
+
+    def call(self, inputs):
+        if float(keras.ops.convert_to_numpy(keras.ops.sum(inputs))) > 1e9:
+            raise ValueError("too much")
+        return inputs
+
+
+def test_what_cannot_be_traced_is_left_to_fit(caplog):
+    model = keras.Sequential([keras.Input((8,)), Counting(), keras.layers.Dense(3, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=False)
+    given_ = assignment(dense_and_compiled(), *table(60))
+    engine = CompiledEngine(Assignment(Blueprint.of(model, Compilation.of(model)), given_.data, given_.scoring, TASK))
+    with caplog.at_level(logging.INFO, logger="keras_ectonas"):
+        outcome = engine.train([TrainingJob(3, network_of(model), 0, 2, 0)])[0]
+    engine.close()
+    assert "candidate 3 is trained by Keras' fit" in caplog.text
+    assert not outcome.failure
+
+
+def dense_and_compiled():
+    model = dense_model()
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"optimizer": keras.optimizers.SGD(use_ema=True)}, "use_ema"),
+        ({"optimizer": keras.optimizers.SGD(gradient_accumulation_steps=2)}, "gradient_accumulation_steps"),
+        ({"run_eagerly": True}, "run_eagerly"),
+    ],
+)
+def test_reasons_against(changes, reason):
+    model = dense_model()
+    model.compile(**{"optimizer": "sgd", "loss": "sparse_categorical_crossentropy", **changes})
+    assert reason in reason_against(assignment(model, *table(60)))
+
+
+def test_masks_and_half_precision_are_left_to_fit():
+    layers = {
+        "activity": [keras.Input((5,)), keras.layers.Dense(3, activity_regularizer="l2")],
+        "makes masks": [keras.Input((5,)), keras.layers.Embedding(8, 3, mask_zero=True), keras.layers.GRU(2)],
+        "mixed_float16": [keras.Input((5,)), keras.layers.Dense(3, dtype="mixed_float16")],
+    }
+    for reason, stack in layers.items():
+        model = keras.Sequential([*stack, keras.layers.Dense(3, activation="softmax", dtype="float32")])
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        x = np.random.default_rng(0).integers(0, 8, (60, 5)).astype("float32")
+        engine = CompiledEngine(assignment(model, x, np.arange(60) % 3))
+        assert reason in engine._compile("key", network_of(model))
+        assert not engine.train([TrainingJob(0, network_of(model), 0, 2, 0)])[0].failure
+        engine.close()
+
+
+def test_a_diverging_candidate_fails_alone():
+    model = dense_model()
+    model.compile(keras.optimizers.SGD(1e30), "sparse_categorical_crossentropy")
+    engine = CompiledEngine(assignment(model, *table(60)))
+    outcome = engine.train([TrainingJob(0, network_of(model), 0, 9, 0)])[0]
+    engine.close()
+    assert "became" in outcome.failure or "not finite" in outcome.failure
+    assert 0 < outcome.steps <= 9
+
+
+def test_a_search_does_not_depend_on_n_jobs():
+    x, y = images()
+    knobs = {"budget": 5, "verbose": 0, "random_state": 3, "epochs_per_match": 0.5}
+    found = []
+    for options in ({}, {"n_jobs": 2}, {"engine": "compiled", "n_jobs": -1}):
+        trainer = ECToNASTrainer(conv_model(), **knobs, **options).fit(x, y)
+        found.append(([str(entry) for entry in trainer.lineage_], network_of(trainer.model_).fingerprint()))
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("n_jobs", [0, 1.5, True])
+def test_n_jobs_is_checked(n_jobs):
+    with pytest.raises(InputError, match="n_jobs="):
+        ECToNASTrainer(dense_model(), n_jobs=n_jobs).fit(*table())
