@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from scipy import linalg
@@ -12,6 +12,9 @@ from ..errors import SurgeryError
 from ..network import Array
 
 __all__ = ["Fit", "SolveError", "ridge_correction", "survivors"]
+
+
+_NOISE: Final = 0.5
 
 
 class SolveError(SurgeryError):
@@ -34,8 +37,10 @@ class Fit(NamedTuple):
 def ridge_correction(inputs: Array, residual: Array, ridge: float, with_offset: bool) -> Fit:
     """What to add to a linear map so that it also explains `residual`.
 
-    Minimises ``|residual - inputs M - offset|^2 + penalty |M|^2``, the penalty being `ridge` times the mean square
-    length of an input column. With more inputs than samples the dual form is solved.
+    Minimises ``|residual - inputs M - offset|^2 + penalty |M|^2``. The penalty is a share of the mean square length of
+    an input column: `ridge`, and half the inputs that there are for each sample, because what many inputs explain of
+    few samples is noise, in weights so large that training goes wrong with them. With more inputs than samples the
+    dual form is solved.
 
     Parameters
     ----------
@@ -53,7 +58,8 @@ def ridge_correction(inputs: Array, residual: Array, ridge: float, with_offset: 
     center = inputs.mean(axis=0) if with_offset else np.zeros(n_inputs)
     level = residual.mean(axis=0) if with_offset else np.zeros(residual.shape[1])
     centered, wanted = inputs - center, residual - level
-    penalty = ridge * max(float((centered**2).sum()) / n_inputs, np.finfo(float).tiny)
+    share = ridge + _NOISE * n_inputs / n_samples
+    penalty = share * max(float((centered**2).sum()) / n_inputs, np.finfo(float).tiny)
     if n_inputs <= n_samples:
         gram = centered.T @ centered
         matrix = _solved(gram, centered.T @ wanted, penalty)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import jax
 import numpy as np
+from joblib import cpu_count
 
 from ...bridge import untouched_random_state
 from ...lineage import EpochRecord, TrainingJob, TrainingOutcome
@@ -31,9 +32,13 @@ __all__ = ["CompiledEngine"]
 
 _LOGGER = logging.getLogger(__name__)
 _PROGRAMS_KEPT: Final = 48
+_MOST_COMPILERS: Final = 4
 _ONE_THREAD: Final = {"xla_cpu_multi_thread_eigen": False}
 _QUICKLY: Final = {"xla_cpu_use_fusion_emitters": False}
+"""Compiles in half the time to code that runs a third slower."""
+
 _FEW_STEPS: Final = 250
+"""In an epoch: where fewer, programs are shared by padding and compiled quickly."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +75,15 @@ class CompiledEngine(Engine):
         self._rows = DeviceRows(assignment.data)
         optimizer = assignment.blueprint.compilation.optimizer.get("class_name")
         self._elementwise = optimizer in ELEMENTWISE_OPTIMIZERS
+        # With few steps to take, compilation is what takes time; with many, what is compiled.
+        self._few_steps = assignment.data.steps_per_epoch < _FEW_STEPS
         self._own_kernels = jax.default_backend() == "cpu"
         self._head: Head | None = None
         self._programs: OrderedDict[str, tuple[Program, Future[Any]]] = OrderedDict()
         self._refused: set[str] = set()
         self._fallback: FitEngine | None = None
         self._n_threads = n_threads
-        self._compiler = ThreadPoolExecutor(n_threads, "compile")
+        self._compiler = ThreadPoolExecutor(min(cpu_count(), _MOST_COMPILERS), "compile")
         self._trainers = ThreadPoolExecutor(n_threads, "train")
         self._closing = threading.Event()
 
@@ -103,7 +110,7 @@ class CompiledEngine(Engine):
 
     def _work(self, job: TrainingJob) -> _Work | None:
         """The job with its program, which is compiled in the background; None if ``fit`` has to do it."""
-        padding = Padding.of(job.network) if self._elementwise else Padding(())
+        padding = Padding.of(job.network) if self._elementwise and self._few_steps else Padding(())
         padded = padding.apply(job.network)
         key = padded.architecture()
         if key in self._refused:
@@ -136,15 +143,11 @@ class CompiledEngine(Engine):
         return ""
 
     def _executable(self, lowered: Any) -> Any:
-        """Compile for the CPU's needs: tiny kernels gain nothing from threads of their own.
-
-        With few steps to take, code that is compiled in half the time and runs a third slower is done earlier.
-        """
+        """Compile for the CPU's needs: tiny kernels gain nothing from threads of their own."""
         if not self._own_kernels:
             return lowered.compile()
-        few = self._assignment.data.steps_per_epoch < _FEW_STEPS
         try:
-            return lowered.compile(compiler_options={**_ONE_THREAD, **(_QUICKLY if few else {})})
+            return lowered.compile(compiler_options={**_ONE_THREAD, **(_QUICKLY if self._few_steps else {})})
         except jax.errors.JaxRuntimeError as error:
             # The options are XLA's own and may change from version to version.
             if "No such compile option" not in str(error):

@@ -200,8 +200,9 @@ class Program:
         return replace(network, layers=tuple(layers), optimizer_state=others)
 
     def _run(self, carry: Carry, rows: Rows, schedule: Any, n_steps: Any, n_batches: Any) -> Result:
-        shape = jax.eval_shape(self._step, carry, rows, schedule[0], jnp.bool_(True))[1]
-        seen = jax.tree.map(lambda part: jnp.zeros((len(schedule), *part.shape), part.dtype), shape)
+        nothing = jnp.zeros(len(schedule))
+        outputs = jnp.zeros((*schedule.shape, *self.head.output_shape))
+        seen = Seen(nothing, outputs, nothing)
 
         def body(i: Any, loop: tuple[Carry, Seen]) -> tuple[Carry, Seen]:
             carry, seen = loop

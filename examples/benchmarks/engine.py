@@ -1,0 +1,131 @@
+"""How long does a training step take? The compiled engine against Keras' own fit, on the backend that Keras runs on.
+
+For each of the six topologies of the paper and each shape of images, both engines train the same candidate for an
+epoch, taking turns; the median over the repeats counts, compilation does not. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from keras_ectonas.bridge import Blueprint, network_of
+from keras_ectonas.compilation import Compilation
+from keras_ectonas.data import Rows, TrainingData, split
+from keras_ectonas.engines import Assignment, Engine, FitEngine
+from keras_ectonas.engines.compiled import CompiledEngine
+from keras_ectonas.lineage import TrainingJob
+from keras_ectonas.network import Network
+from keras_ectonas.rules import producer_rule
+from keras_ectonas.scoring import resolve_scoring
+from keras_ectonas.surgery.walk import shapes_of
+from keras_ectonas.task import Task
+
+import topologies  # isort: skip
+
+
+def main() -> None:
+    options = parse()
+    rate = matrix_product_rate()
+    print(f"matrix products in single precision: {rate:.1f} GFLOP/s")
+    print("| shape | topology | fit, ms | compiled, ms | times faster | GFLOP/s | share of the matrix-product rate |")
+    print("|---|---|---|---|---|---|---|")
+    speedups, shares = [], []
+    for shape in options.shapes:
+        for name in options.topologies:
+            given, network = case(name, shape, options.rows, options.batch_size)
+            fit, compiled = step_times(given, network, options.repeats)
+            work = 2 * options.batch_size * multiplications(network) / 1e6
+            speedups.append(fit / compiled)
+            shares.append(work / compiled / rate)
+            print(
+                f"| {'x'.join(map(str, shape))} | {name} | {fit:.3f} | {compiled:.3f} | {speedups[-1]:.1f} "
+                f"| {work / compiled:.1f} | {shares[-1]:.2f} |",
+                flush=True,
+            )
+    result = {
+        "geometric_mean_speedup": float(np.exp(np.mean(np.log(speedups)))),
+        "smallest_speedup": min(speedups),
+        "matrix_product_gflops": rate,
+        "mean_share_of_matrix_product_rate": float(np.mean(shares)),
+    }
+    print(json.dumps(result))
+
+
+def case(name: str, shape: tuple[int, ...], n_rows: int, batch_size: int) -> tuple[Assignment, Network]:
+    """A candidate, and random rows to train it on."""
+    rng = np.random.default_rng(0)
+    x, y = rng.random((n_rows, *shape)).astype("float32"), rng.integers(0, 10, n_rows)
+    model = topologies.build(name, shape, 10, seed=0)
+    compilation = Compilation.of(model)
+    task = Task("index", np.arange(10))
+    data = TrainingData(*split(Rows(x, task.encode(y), y), 0.02, task, 0), batch_size)
+    scoring = resolve_scoring(None, compilation, task)
+    return Assignment(Blueprint.of(model, compilation), data, scoring, task), network_of(model)
+
+
+def step_times(given: Assignment, network: Network, repeats: int) -> tuple[float, float]:
+    """Milliseconds a step: median over the repeats of fit, and of the compiled engine."""
+    steps = given.data.steps_per_epoch
+    engines: dict[str, Engine] = {"fit": FitEngine(given), "compiled": CompiledEngine(given)}
+    times: dict[str, list[float]] = {name: [] for name in engines}
+    for repeat in range(repeats + 1):
+        for name, engine in engines.items():
+            began = time.perf_counter()
+            engine.train([TrainingJob(0, network, 0, steps, repeat)])
+            if repeat:
+                times[name].append(1000 * (time.perf_counter() - began) / steps)
+    for engine in engines.values():
+        engine.close()
+    return statistics.median(times["fit"]), statistics.median(times["compiled"])
+
+
+def multiplications(network: Network) -> int:
+    """Of kernels with activations in a training step, for one row.
+
+    Forward, for the kernel's gradient and, but for the first layer, for the inputs' gradient.
+    """
+    shapes = shapes_of(network)
+    total, times = 0, 2
+    for index, layer in enumerate(network.layers):
+        if producer_rule(layer) is not None:
+            positions = int(np.prod([int(size or 1) for size in shapes[index + 1][:-1]], dtype=int))
+            total += times * layer.value("kernel").size * positions
+            times = 3
+    return total
+
+
+def matrix_product_rate(size: int = 1024, repeats: int = 7) -> float:
+    """GFLOP/s of NumPy's product of two square matrices."""
+    matrix = np.random.default_rng(0).random((size, size)).astype("float32")
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        matrix @ matrix
+        times.append(time.perf_counter() - began)
+    return 2 * size**3 / statistics.median(times) / 1e9
+
+
+def parse() -> argparse.Namespace:
+    def shape(text: str) -> tuple[int, ...]:
+        return tuple(int(size) for size in text.split("x"))
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shapes", nargs="+", type=shape, default=[(28, 28, 1), (32, 32, 3)], help="28x28x1, ...")
+    parser.add_argument("--topologies", nargs="+", default=list(topologies.TOPOLOGIES), choices=topologies.TOPOLOGIES)
+    parser.add_argument("--rows", type=int, default=10000)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=5)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
