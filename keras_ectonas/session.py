@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -15,10 +14,11 @@ from joblib import effective_n_jobs
 from .bridge import Blueprint
 from .budget import Ledger
 from .data import TrainingData
-from .engines import Assignment, Engine, FitEngine
+from .engines import Assignment, Deadline, Engine, FitEngine
 from .errors import InputError
 from .lineage import ancestry
 from .network import Network
+from .parallel import ParallelEngine, is_spread_out
 from .progress import Progress
 from .scoring import Scoring
 from .search import Search
@@ -134,24 +134,23 @@ class Session:
         return CalibratedSurgery(rows, self.seed, self.blueprint.layer_output, n_filters=n_filters)
 
     def _engine(self) -> Engine:
-        limit = self.settings.max_time
-        deadline = np.inf if limit is None else time.monotonic() + limit
-        assignment = Assignment(
-            self.blueprint,
-            self.data,
-            self.scoring,
-            self.task,
-            self.callbacks,
-            out_of_time=lambda: time.monotonic() >= deadline,
-        )
-        if self.engine != "fit" and keras.backend.backend() == "jax":
-            from .engines.compiled import CompiledEngine, reason_against
+        deadline = Deadline()
+        deadline.set_from_now(self.settings.max_time)
+        assignment = Assignment(self.blueprint, self.data, self.scoring, self.task, self.callbacks, deadline)
+        maker = self._engine_maker(assignment)
+        if is_spread_out() or (self.n_jobs > 1 and maker is FitEngine):
+            return ParallelEngine(assignment, maker, self.n_jobs)
+        return maker(assignment) if self.n_jobs == 1 else maker(assignment, self.n_jobs)
 
-            reason = reason_against(assignment)
-            if not reason:
-                return CompiledEngine(assignment, self.n_jobs)
+    def _engine_maker(self, assignment: Assignment) -> Callable[..., Engine]:
+        if self.engine == "fit" or keras.backend.backend() != "jax":
+            return FitEngine
+        from .engines.compiled import CompiledEngine, reason_against
+
+        reason = reason_against(assignment)
+        if reason:
             _LOGGER.info("all candidates are trained by Keras' fit: %s", reason)
-        return FitEngine(assignment)
+        return FitEngine if reason else CompiledEngine
 
 
 def n_workers(n_jobs: Any) -> int:

@@ -8,7 +8,7 @@ from models import dense_model, table
 from keras_ectonas.bridge import Blueprint, network_of
 from keras_ectonas.compilation import Compilation
 from keras_ectonas.data import Rows, TrainingData, split
-from keras_ectonas.engines import Assignment, FitEngine
+from keras_ectonas.engines import Assignment, Deadline, FitEngine
 from keras_ectonas.engines.fit import _Batches, evaluation_batch
 from keras_ectonas.lineage import TrainingJob
 from keras_ectonas.scoring import resolve_scoring
@@ -96,7 +96,7 @@ def test_exception_in_a_callback_is_a_failure_of_that_candidate_alone(caplog):
 
 
 def test_time_limit_ends_a_job_after_its_epoch():
-    engine, network = engine_for(out_of_time=lambda: True)
+    engine, network = engine_for(deadline=Deadline(0.0))
     outcome = engine.train([job(network, 9)])[0]
     assert (outcome.steps, outcome.failure, len(outcome.records)) == (3, "", 1)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,33 @@ from ..network import Array
 from ..scoring import Scoring
 from ..task import Task
 
-__all__ = ["Assignment", "DivergedError", "Engine", "portions", "row_order"]
+__all__ = ["Assignment", "Deadline", "DivergedError", "Engine", "portions", "row_order"]
 
 
 class DivergedError(Exception):
     """A candidate's loss or score is no number any more."""
+
+
+@dataclass
+class Deadline:
+    """When to stop.
+
+    Parameters
+    ----------
+    at : float or None
+        By ``time.monotonic``, in seconds; None is never.
+    """
+
+    at: float | None = None
+
+    def is_over(self) -> bool:
+        return self.at is not None and time.monotonic() >= self.at
+
+    def seconds_left(self) -> float | None:
+        return None if self.at is None else self.at - time.monotonic()
+
+    def set_from_now(self, seconds: float | None) -> None:
+        self.at = None if seconds is None else time.monotonic() + seconds
 
 
 @dataclass(frozen=True)
@@ -36,8 +59,8 @@ class Assignment:
     task : Task
     callbacks : sequence of keras.callbacks.Callback
         Copied for each training.
-    out_of_time : callable
-        Asked after each epoch; True ends the training there.
+    deadline : Deadline
+        Looked at after each epoch; when it is over, the training ends there.
     """
 
     blueprint: Blueprint
@@ -45,7 +68,7 @@ class Assignment:
     scoring: Scoring
     task: Task
     callbacks: Sequence[Any] = ()
-    out_of_time: Callable[[], bool] = lambda: False
+    deadline: Deadline = field(default_factory=lambda: Deadline())
 
     def record(self, step: int, logs: Mapping[str, float], outputs: Callable[[], Array]) -> EpochRecord:
         """Score a candidate.

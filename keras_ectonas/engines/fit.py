@@ -155,7 +155,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self.record(dict(logs or {}), self.steps_taken + steps)
         if self.failure:
             self.model.stop_training = True
-        elif self.assignment.out_of_time():
+        elif self.assignment.deadline.is_over():
             self.stopped = self.model.stop_training = True
 
     def record(self, logs: dict[str, float], steps: int = 0) -> None:

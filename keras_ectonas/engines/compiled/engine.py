@@ -218,7 +218,7 @@ class _Training:
         return self._work.padding.undo(program.network_with(padded, carry))
 
     def _is_over(self) -> bool:
-        return bool(self.records) and (self._closing.is_set() or self._assignment.out_of_time())
+        return bool(self.records) and (self._closing.is_set() or self._assignment.deadline.is_over())
 
     def _epoch(self, carry: Any, batches: Array) -> Any:
         """Train on `batches` and score the result."""
