@@ -25,7 +25,7 @@ class ECToNASCallback(keras.callbacks.Callback):  # type: ignore[misc]
     validation_data : tuple (x, y), optional
         Rows to score on; without them a tenth of the rows is held out from the search.
     **knobs
-        The parameters of `ECToNASTrainer` but for ``model``.
+        The parameters of `ECToNASTrainer` but for ``model``, ``keep_weights`` and what the model is compiled with.
 
     Attributes
     ----------
@@ -40,11 +40,11 @@ class ECToNASCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(self, x: Any, y: Any, validation_data: Any = None, **knobs: Any) -> None:
         super().__init__()
-        refused = sorted({"model", "warmup_epochs", "optimizer", "loss", "metrics"} & set(knobs))
+        refused = sorted({"model", "keep_weights", "warmup_epochs", "optimizer", "loss", "metrics"} & set(knobs))
         if refused:
             raise InputError(f"{refused[0]}: the callback takes it from the model that is being fitted.")
         try:
-            self._trainer = ECToNASTrainer(warmup_epochs=0, **knobs)
+            self._trainer = ECToNASTrainer(keep_weights=True, warmup_epochs=0, **knobs)
         except TypeError as error:
             raise InputError(f"unknown argument for ECToNASCallback: {error}.") from error
         self._x, self._y, self._validation_data = x, y, validation_data

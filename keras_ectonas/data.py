@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from sklearn.model_selection import train_test_split
+from sklearn.utils.validation import check_array
 
-from .errors import InputError
+from .errors import InputError, InputTypeError
 from .network import Array
 from .task import Task
 
@@ -72,36 +75,24 @@ def checked_array(argument: str, values: Any, dtype: str) -> Array:
     ------
     InputError
     """
-    if hasattr(values, "toarray"):
-        raise InputError(f"{argument} is a sparse matrix: expected a dense array. Call its toarray().")
-    try:
-        array = np.asarray(values)
-        if array.dtype.kind not in "fiub":
-            array = array.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{argument} of type {type(values).__name__} cannot be read as numbers: {error}. "
-            "Expected an array or a frame of numbers; encode text columns first."
-        ) from error
-    if array.ndim < 2:
-        raise InputError(f"{argument} has shape {array.shape}: expected one row for each sample, shape (rows, ...).")
-    if len(array) == 0:
-        raise InputError(f"{argument} has no rows.")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = int((~np.isfinite(array)).sum())
-        raise InputError(f"{argument} holds {bad} values that are NaN or infinite: expected finite numbers.")
-    return np.ascontiguousarray(array, dtype=dtype)
+    with _as_input_error(argument):
+        checked = check_array(values, dtype=dtype, allow_nd=True, order="C", input_name=argument)
+    return np.asarray(checked)
 
 
 def checked_targets(argument: str, y: Any, n_rows: int) -> Array:
     """Targets as an array of `n_rows`; a column vector becomes one-dimensional."""
     if y is None:
-        raise InputError(f"{argument}=None: expected one target for each row of X.")
+        raise InputError(f"{argument}=None: fit requires {argument} to be passed, but the target {argument} is None.")
     array = np.asarray(y)
+    if array.dtype.kind == "O":
+        array = np.array(array.tolist())
     if array.ndim == 0:
         raise InputError(f"{argument}={y!r}: expected one target for each row of X.")
     if len(array) != n_rows:
         raise InputError(f"{argument} has {len(array)} rows, X has {n_rows}: expected as many.")
+    if array.dtype.kind == "c":
+        raise InputError(f"{argument} is of type {array.dtype}: expected numbers. Complex data not supported.")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise InputError(f"{argument} holds values that are NaN or infinite: expected finite numbers.")
     return array.reshape(n_rows) if array.ndim == 2 and array.shape[1] == 1 else array
@@ -117,6 +108,17 @@ def checked_weights(argument: str, weights: Any, n_rows: int) -> Array | None:
     if not np.isfinite(array).all() or (array < 0).any():
         raise InputError(f"{argument} holds values that are negative or not finite.")
     return array
+
+
+@contextmanager
+def _as_input_error(argument: str) -> Iterator[None]:
+    """What scikit-learn's checks find, as an error of this library that names the argument."""
+    try:
+        yield
+    except TypeError as error:
+        raise InputTypeError(f"{argument}: {error}") from error
+    except ValueError as error:
+        raise InputError(f"{argument}: {error}") from error
 
 
 def split(rows: Rows, fraction: float, task: Task, seed: int) -> tuple[Rows, Rows]:

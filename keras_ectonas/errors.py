@@ -5,7 +5,7 @@ Each is also the built-in exception that a scikit-learn or Keras user would expe
 
 from __future__ import annotations
 
-__all__ = ["ECToNASError", "InputError", "MissingExtraError", "SearchError", "SurgeryError"]
+__all__ = ["ECToNASError", "InputError", "InputTypeError", "MissingExtraError", "SearchError", "SurgeryError"]
 
 
 class ECToNASError(Exception):
@@ -14,6 +14,10 @@ class ECToNASError(Exception):
 
 class InputError(ECToNASError, ValueError):
     """An argument, a model or data that cannot be used, found before any work was done."""
+
+
+class InputTypeError(InputError, TypeError):
+    """An argument of a type that cannot be used."""
 
 
 class SurgeryError(ECToNASError, ValueError):

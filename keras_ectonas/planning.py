@@ -11,7 +11,7 @@ from .budget import Ledger
 from .settings import SearchSettings
 from .tournament import n_trainings
 
-__all__ = ["Plan", "planned", "warmup_steps"]
+__all__ = ["Plan", "epochs_per_match", "planned", "warmup_steps"]
 
 AUTOMATIC_CHILDREN: Final = 8
 FEWEST_CHILDREN: Final = 4
@@ -63,7 +63,7 @@ def planned(kinds: Sequence[str], settings: SearchSettings, ledger: Ledger, is_f
     """
     n_children = _most_children(len(kinds), settings)
     fewest = min(n_children, max(FEWEST_CHILDREN, settings.n_parents))
-    match_steps = ledger.steps_for(_epochs_per_match(settings))
+    match_steps = ledger.steps_for(epochs_per_match(settings))
     for scale in (1.0, SHORTEST_MATCH):
         for n in range(n_children, fewest - 1, -1):
             plan = _scaled_plan(n, max(1, math.floor(scale * match_steps)), 1.0, settings, ledger)
@@ -101,7 +101,8 @@ def _most_children(n_possible: int, settings: SearchSettings) -> int:
     return min(n_possible, AUTOMATIC_CHILDREN if isinstance(limit, str) else limit)
 
 
-def _epochs_per_match(settings: SearchSettings) -> float:
+def epochs_per_match(settings: SearchSettings) -> float:
+    """Training of each candidate in each match."""
     if settings.epochs_per_match is not None:
         return settings.epochs_per_match
     return min(max(settings.budget / 60, 0.5), 5.0)

@@ -19,6 +19,7 @@ from .errors import InputError
 from .lineage import ancestry
 from .network import Network
 from .parallel import ParallelEngine, is_spread_out
+from .planning import epochs_per_match
 from .progress import Progress
 from .scoring import Scoring
 from .search import Search
@@ -136,7 +137,15 @@ class Session:
     def _engine(self) -> Engine:
         deadline = Deadline()
         deadline.set_from_now(self.settings.max_time)
-        assignment = Assignment(self.blueprint, self.data, self.scoring, self.task, self.callbacks, deadline)
+        assignment = Assignment(
+            self.blueprint,
+            self.data,
+            self.scoring,
+            self.task,
+            self.callbacks,
+            2 * epochs_per_match(self.settings) * self.data.steps_per_epoch,
+            deadline,
+        )
         maker = self._engine_maker(assignment)
         if is_spread_out() or (self.n_jobs > 1 and maker is FitEngine):
             return ParallelEngine(assignment, maker, self.n_jobs)

@@ -18,7 +18,12 @@ _MANY_TIME_STEPS = 8
 
 
 def start_model(
-    model: Any, x: Array, y: Array, kind: Literal["classification", "regression"] | None, seed: int
+    model: Any,
+    x: Array,
+    y: Array,
+    kind: Literal["classification", "regression"] | None,
+    seed: int,
+    keep_weights: bool = False,
 ) -> keras.Sequential:
     """A built model of the search's own.
 
@@ -31,7 +36,9 @@ def start_model(
     kind : {"classification", "regression"} or None
         None if it is to be read off the model.
     seed : int
-        For the initial weights of a model that is not built yet.
+        For the initial weights.
+    keep_weights : bool
+        Whether a model's present weights are kept; otherwise only those that training would not change.
 
     Raises
     ------
@@ -43,7 +50,7 @@ def start_model(
         if model is None:
             return default_model(x, y, kind)
         if isinstance(model, keras.Model):
-            return own_copy(model, x)
+            return own_copy(model, x, keep_weights)
         if isinstance(model, type) or not callable(model):
             raise InputError(
                 f"model of type {type(model).__name__}: expected a keras.Sequential, "
@@ -55,7 +62,7 @@ def start_model(
         return own_copy(made, x)
 
 
-def own_copy(model: Any, x: Array | None = None) -> keras.Sequential:
+def own_copy(model: Any, x: Array | None = None, keep_weights: bool = True) -> keras.Sequential:
     """A copy with its own weights, uncompiled; built for the shape of `x` where the original is not built."""
     if not isinstance(model, keras.Sequential):
         raise InputError(
@@ -82,10 +89,11 @@ def own_copy(model: Any, x: Array | None = None) -> keras.Sequential:
         shape = None if x is None else x.shape[1:]
         raise InputError(f"model cannot be built for rows of shape {shape}: {error}") from error
     if model.built:
-        twin.set_weights(model.get_weights())
-        for layer in twin.layers:
-            if layer.weights and hasattr(layer, "finalize_state"):
-                layer.finalize_state()
+        for layer, own in zip(model.layers, twin.layers, strict=True):
+            if keep_weights or not layer.trainable_variables:
+                own.set_weights(layer.get_weights())
+                if own.weights and hasattr(own, "finalize_state"):
+                    own.finalize_state()
     return twin
 
 

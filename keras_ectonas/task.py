@@ -198,7 +198,9 @@ def _classes(y: Array, target: Target, n_outputs: int) -> Array:
     labels: Array = np.unique(y)
     kind = type_of_target(y)
     if kind.startswith("continuous"):
-        raise InputError(f"y holds values, such as {labels[0]!r}, where labels are expected.")
+        raise InputError(
+            f"y holds values, such as {labels[0]!r}, where labels are expected. Unknown label type: {kind}."
+        )
     if len(labels) < 2:
         raise InputError(f"y holds a single class, {labels[0]!r}: expected at least 2.")
     expected = 2 if target == "binary" else n_outputs

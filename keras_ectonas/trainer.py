@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import keras
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .bridge import Blueprint, network_of
 from .compilation import Compilation
@@ -26,6 +28,12 @@ from .start import start_model
 from .task import Task, from_logits, read_task
 
 __all__ = ["ECToNASClassifier", "ECToNASRegressor", "ECToNASTrainer"]
+
+
+COLUMN_VECTOR: Final = (
+    "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples,), for "
+    "example using ravel()."
+)
 
 
 def _learns_labels(estimator: ECToNASTrainer) -> bool:
@@ -48,6 +56,10 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         Where to start: a model, or a function ``(X, y)`` that gives one. It is copied, never changed. If it is
         compiled, its optimizer, loss and metrics hold. None: a small one made for the data, for
         `ECToNASClassifier` and `ECToNASRegressor`.
+    keep_weights : bool
+        Whether a model's present weights are the start. False draws new ones from its initializers, so that no fold
+        of a cross-validation begins with what was learned from its test rows; layers that are not trainable, and
+        those without trainable weights, keep theirs. A function's model always keeps its weights.
     budget : float
         Epochs over all candidates together; never overspent.
     greediness : float
@@ -131,6 +143,8 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         For labels: in the order of the columns of ``predict_proba``.
     n_features_in_ : int
         Size of the first axis of a sample.
+    feature_names_in_ : ndarray of str
+        The columns of a frame, if they all have names.
 
     References
     ----------
@@ -143,6 +157,7 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         self,
         model: Any = None,
         *,
+        keep_weights: bool = False,
         budget: float = 100,
         greediness: float = 1.0,
         n_parents: int = 2,
@@ -177,6 +192,7 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         calibration_rows: int = 2000,
     ) -> None:
         self.model = model
+        self.keep_weights = keep_weights
         self.budget = budget
         self.greediness = greediness
         self.n_parents = n_parents
@@ -244,6 +260,7 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> Array:
         """Labels or values, in the form of the targets that ``fit`` received; shape (rows,) or (rows, outputs)."""
+        check_is_fitted(self, "model_")
         return self.task_.decode(self._outputs(X))
 
     @available_if(_learns_labels)  # type: ignore[untyped-decorator]
@@ -259,12 +276,19 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         return float(measure(expected, predicted, sample_weight=sample_weight))
 
     def _outputs(self, X: Any) -> Array:
-        check_is_fitted(self, "model_")
         x = checked_array("X", X, str(self.model_.inputs[0].dtype))
+        self._check_features(X, reset=False)
         expected = tuple(self.model_.input_shape[1:])
         if x.ndim - 1 != len(expected) or any(e not in (None, s) for e, s in zip(expected, x.shape[1:], strict=True)):
             raise InputError(f"X has rows of shape {x.shape[1:]}, the model expects {expected}.")
         return outputs_of(self.model_, x)
+
+    def _check_features(self, X: Any, reset: bool) -> None:
+        """Keep, or compare, the number of features and the names of a frame's columns."""
+        try:
+            validate_data(self, X, reset=reset, skip_check_array=True)
+        except ValueError as error:
+            raise InputError(str(error)) from error
 
     def _session(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> Session:
         """Everything checked and ready, nothing trained yet."""
@@ -272,10 +296,18 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         check_choices(self.surgery, self.engine, self.verbose, self.batch_size)
         dtype = _input_dtype(self.model)
         x = checked_array("X", X, dtype)
+        if len(x) < 2:
+            raise InputError(f"X has {len(x)} sample: expected at least 2, to train on one and score on another.")
         labels = checked_targets("y", y, len(x))
+        if self._kind is not None and np.asarray(y).ndim > labels.ndim:
+            warnings.warn(COLUMN_VECTOR, DataConversionWarning, stacklevel=4)
         weights = checked_weights("sample_weight", sample_weight, len(x))
+        if weights is not None and not weights.any():
+            raise InputError("sample_weight is zero for every row: expected some weight.")
+        if weights is not None and not weights.all():
+            x, labels, weights = x[weights > 0], labels[weights > 0], weights[weights > 0]
         seed = seed_of(self.random_state)
-        model = start_model(self.model, x, labels, self._kind, seed)
+        model = start_model(self.model, x, labels, self._kind, seed, self.keep_weights)
         start = network_of(model, nonnegative_input=bool(x.min() >= 0))
         task, compilation = self._task_and_compilation(model, start, labels)
         rows = Rows(x, task.encode(labels), labels, weights)
@@ -284,7 +316,7 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
             raise InputError("sample_weight is zero for every row that is validated on: expected some weight there.")
         if task.is_classification and len(np.unique(train.labels)) < 2:
             raise InputError("y holds a single class among the training rows: expected at least 2.")
-        self.n_features_in_ = int(x.shape[1])
+        self._check_features(X, reset=True)
         return Session(
             start,
             Blueprint.of(model, compilation),

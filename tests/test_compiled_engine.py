@@ -37,6 +37,7 @@ def assignment(model, x, y, task=TASK, weights=None, **options):
     rows = Rows(x, task.encode(y), y, weights)
     data = TrainingData(*split(rows, 0.2, task, 0), 16)
     scoring = resolve_scoring("loss", compilation, task)
+    options = {"steps_per_candidate": 100, **options}
     return Assignment(Blueprint.of(model, compilation), data, scoring, task, **options)
 
 
@@ -396,6 +397,14 @@ def test_candidates_share_programs_and_order_changes_nothing():
         found = {job.candidate: o.network.fingerprint() for job, o in zip(order, outcomes, strict=True)}
         fingerprints.append(found)
     assert fingerprints[0] == fingerprints[1] == fingerprints[2]
+
+
+def test_with_many_steps_nothing_is_padded():
+    model = dense_model(units=(5,))
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    x, y = table(100)
+    few, many = (trained_by_both(model, x, y, steps_per_candidate=steps)[1] for steps in (100, 1e6))
+    assert_alike(few, many)
 
 
 def test_outputs_that_do_not_fit_at_once(monkeypatch):

@@ -25,6 +25,7 @@ __all__ = ["FitEngine", "evaluation_batch", "outputs_of"]
 _LOGGER = logging.getLogger(__name__)
 _MODELS_KEPT: Final = 32
 _EVALUATION_BATCH: Final = 2048
+_SMALLEST_BATCH: Final = 64
 _DROPPED_BEFORE_CLEARING: Final = 24
 
 
@@ -215,5 +216,12 @@ def evaluation_batch(n_rows: int) -> int:
 
 
 def outputs_of(model: keras.Model, x: Array) -> Array:
-    """What `model` gives for `x`, in float."""
-    return np.asarray(model.predict(x, batch_size=evaluation_batch(len(x)), verbose=0))
+    """What `model` gives for `x`, in float.
+
+    The rows are filled up to a few sizes, so that no new size means new compilation, and what a row gives does not
+    hang on where it stands among how many.
+    """
+    batch = min(_EVALUATION_BATCH, max(_SMALLEST_BATCH, 1 << (len(x) - 1).bit_length()))
+    missing = -len(x) % batch
+    filled = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
+    return np.asarray(model.predict(filled, batch_size=batch, verbose=0))[: len(x)]

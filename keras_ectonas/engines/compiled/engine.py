@@ -31,14 +31,14 @@ from .support import reason_against_layer
 __all__ = ["CompiledEngine"]
 
 _LOGGER = logging.getLogger(__name__)
-_PROGRAMS_KEPT: Final = 48
+_PROGRAMS_KEPT: Final = 24
 _MOST_COMPILERS: Final = 4
 _ONE_THREAD: Final = {"xla_cpu_multi_thread_eigen": False}
 _QUICKLY: Final = {"xla_cpu_use_fusion_emitters": False}
 """Compiles in half the time to code that runs a third slower."""
 
-_FEW_STEPS: Final = 250
-"""In an epoch: where fewer, programs are shared by padding and compiled quickly."""
+_FEW_STEPS: Final = 4000
+"""Of a candidate: where fewer, programs are shared by padding and compiled quickly."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class CompiledEngine(Engine):
         optimizer = assignment.blueprint.compilation.optimizer.get("class_name")
         self._elementwise = optimizer in ELEMENTWISE_OPTIMIZERS
         # With few steps to take, compilation is what takes time; with many, what is compiled.
-        self._few_steps = assignment.data.steps_per_epoch < _FEW_STEPS
+        self._few_steps = assignment.steps_per_candidate < _FEW_STEPS
         self._own_kernels = jax.default_backend() == "cpu"
         self._head: Head | None = None
         self._programs: OrderedDict[str, tuple[Program, Future[Any]]] = OrderedDict()
