@@ -37,7 +37,9 @@ COLUMN_VECTOR: Final = (
 
 
 def _learns_labels(estimator: ECToNASTrainer) -> bool:
-    check_is_fitted(estimator, "model_")
+    """Whether there are probabilities; before ``fit``, whether there may be."""
+    if not hasattr(estimator, "task_"):
+        return estimator._kind != "regression"
     if not estimator.task_.is_classification:
         raise AttributeError("predict_proba: the model was trained on values, not on labels.")
     return True
@@ -266,6 +268,7 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
     @available_if(_learns_labels)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Array:
         """Probabilities of the classes in the order of ``classes_``, shape (rows, classes)."""
+        check_is_fitted(self, "model_")
         return self.task_.probabilities(self._outputs(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

@@ -37,7 +37,7 @@ _ONE_THREAD: Final = {"xla_cpu_multi_thread_eigen": False}
 _QUICKLY: Final = {"xla_cpu_use_fusion_emitters": False}
 """Compiles in half the time to code that runs a third slower."""
 
-_FEW_STEPS: Final = 4000
+_FEW_STEPS: Final = 2000
 """Of a candidate: where fewer, programs are shared by padding and compiled quickly."""
 
 
