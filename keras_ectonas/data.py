@@ -84,11 +84,14 @@ def checked_targets(argument: str, y: Any, n_rows: int) -> Array:
     """Targets as an array of `n_rows`; a column vector becomes one-dimensional."""
     if y is None:
         raise InputError(f"{argument}=None: fit requires {argument} to be passed, but the target {argument} is None.")
-    array = np.asarray(y)
-    if array.dtype.kind == "O":
-        array = np.array(array.tolist())
+    with _as_input_error(argument):
+        array = np.asarray(y)
+        if array.dtype.kind == "O":
+            array = np.array(array.tolist())
     if array.ndim == 0:
         raise InputError(f"{argument}={y!r}: expected one target for each row of X.")
+    if array.dtype.kind == "O":
+        raise InputError(f"{argument} holds objects of several types: expected labels of one type, or numbers.")
     if len(array) != n_rows:
         raise InputError(f"{argument} has {len(array)} rows, X has {n_rows}: expected as many.")
     if array.dtype.kind == "c":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from typing import Any, Literal
 
 import keras
@@ -50,6 +51,8 @@ def start_model(
         if model is None:
             return default_model(x, y, kind)
         if isinstance(model, keras.Model):
+            if not keep_weights:
+                _warn_of_lost_training(model)
             return own_copy(model, x, keep_weights)
         if isinstance(model, type) or not callable(model):
             raise InputError(
@@ -95,6 +98,16 @@ def own_copy(model: Any, x: Array | None = None, keep_weights: bool = True) -> k
                 if own.weights and hasattr(own, "finalize_state"):
                     own.finalize_state()
     return twin
+
+
+def _warn_of_lost_training(model: keras.Model) -> None:
+    steps = int(model.optimizer.iterations) if model.compiled and model.optimizer is not None else 0
+    if steps:
+        warnings.warn(
+            f"model has been trained for {steps} steps; the search draws fresh weights. keep_weights=True starts from "
+            "those that it has.",
+            stacklevel=5,
+        )
 
 
 def _check_input_shape(model: keras.Sequential, x: Array | None) -> None:

@@ -6,6 +6,7 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from keras_ectonas import ECToNASClassifier, ECToNASRegressor, ECToNASTrainer
+from keras_ectonas.errors import InputError
 
 KNOBS = {
     "budget": 10,
@@ -57,6 +58,21 @@ def test_fresh_weights_are_the_default():
     assert not np.array_equal(fresh[0][-2], fresh[2][-2])
     for weights in (kept.model_.get_weights(), *fresh):
         np.testing.assert_array_equal(weights[0], model.get_weights()[0])
+
+
+def test_a_trained_model_that_starts_afresh_is_worth_a_warning():
+    x, y = np.random.default_rng(0).normal(size=(40, 3)).astype("float32"), np.arange(40.0)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(x, y, epochs=1, verbose=0)
+    with pytest.warns(UserWarning, match="trained for 2 steps"):
+        ECToNASTrainer(model, budget=1, verbose=0).fit(x, y)
+
+
+@pytest.mark.parametrize("y", [[1, "a", None] * 8, [[1], [2, 3]] * 12])
+def test_targets_of_several_types(y):
+    with pytest.raises(InputError, match=r"^y"):
+        ECToNASTrainer(NetworkFor(), **KNOBS).fit(np.zeros((24, 2)), y)
 
 
 @pytest.mark.parametrize("targets", ["column", "flat"])

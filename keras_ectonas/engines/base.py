@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from abc import ABC, abstractmethod
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import keras
 import numpy as np
 
 from ..bridge import Blueprint
@@ -18,7 +20,7 @@ from ..network import Array
 from ..scoring import Scoring
 from ..task import Task
 
-__all__ = ["Assignment", "Deadline", "DivergedError", "Engine", "portions", "row_order"]
+__all__ = ["Assignment", "Deadline", "DivergedError", "Engine", "clear_compiled_programs", "portions", "row_order"]
 
 
 class DivergedError(Exception):
@@ -131,3 +133,12 @@ def row_order(n_rows: int, batch_size: int, seed: int, epoch: int) -> Array:
     order = np.random.default_rng([seed, epoch]).permutation(n_rows)
     missing = -n_rows % batch_size if n_rows > batch_size else 0
     return np.concatenate([order, order[:missing]])
+
+
+def clear_compiled_programs() -> None:
+    """Compiled programs and traces of models that are gone stay in JAX's caches until told to go."""
+    gc.collect()
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.clear_caches()

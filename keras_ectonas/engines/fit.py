@@ -18,7 +18,7 @@ from ..bridge import LiveModel, untouched_random_state
 from ..data import Rows
 from ..lineage import EpochRecord, TrainingJob, TrainingOutcome
 from ..network import Array
-from .base import Assignment, DivergedError, Engine, portions, row_order
+from .base import Assignment, DivergedError, Engine, clear_compiled_programs, portions, row_order
 
 __all__ = ["FitEngine", "evaluation_batch", "outputs_of"]
 
@@ -87,18 +87,10 @@ class FitEngine(Engine):
                 self._models.popitem(last=False)
                 self._n_dropped += 1
             if self._n_dropped >= _DROPPED_BEFORE_CLEARING:
-                self._clear_programs()
+                self._n_dropped = 0
+                clear_compiled_programs()
         self._models[key].reseed(job.seed)
         return self._models[key]
-
-    def _clear_programs(self) -> None:
-        """Compiled programs of models that are gone stay in JAX's caches until told to go."""
-        self._n_dropped = 0
-        gc.collect()
-        if keras.backend.backend() == "jax":
-            import jax
-
-            jax.clear_caches()
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]

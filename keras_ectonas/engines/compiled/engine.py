@@ -20,7 +20,7 @@ from ...bridge import untouched_random_state
 from ...lineage import EpochRecord, TrainingJob, TrainingOutcome
 from ...network import Array, Network
 from ...surgery.walk import shapes_of
-from ..base import Assignment, DivergedError, Engine, portions
+from ..base import Assignment, DivergedError, Engine, clear_compiled_programs, portions
 from ..fit import FitEngine
 from .head import Head
 from .padding import ELEMENTWISE_OPTIMIZERS, Padding
@@ -31,7 +31,7 @@ from .support import reason_against_layer
 __all__ = ["CompiledEngine"]
 
 _LOGGER = logging.getLogger(__name__)
-_PROGRAMS_KEPT: Final = 24
+_PROGRAMS_KEPT: Final = 16
 _MOST_COMPILERS: Final = 4
 _ONE_THREAD: Final = {"xla_cpu_multi_thread_eigen": False}
 _QUICKLY: Final = {"xla_cpu_use_fusion_emitters": False}
@@ -81,6 +81,7 @@ class CompiledEngine(Engine):
         self._head: Head | None = None
         self._programs: OrderedDict[str, tuple[Program, Future[Any]]] = OrderedDict()
         self._refused: set[str] = set()
+        self._n_dropped = 0
         self._fallback: FitEngine | None = None
         self._n_threads = n_threads
         self._compiler = ThreadPoolExecutor(min(cpu_count(), _MOST_COMPILERS), "compile")
@@ -124,6 +125,10 @@ class CompiledEngine(Engine):
         self._programs.move_to_end(key)
         while len(self._programs) > _PROGRAMS_KEPT:
             self._programs.popitem(last=False)
+            self._n_dropped += 1
+        if self._n_dropped >= _PROGRAMS_KEPT:
+            self._n_dropped = 0
+            clear_compiled_programs()
         return _Work(job, padding, *self._programs[key])
 
     def _compile(self, key: str, network: Network) -> str:
