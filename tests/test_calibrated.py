@@ -26,7 +26,8 @@ def test_regression_is_least_squares_with_a_penalty(shape, with_offset):
     fit = ridge_correction(inputs, residual, 1e-2, with_offset)
     center = inputs.mean(0) if with_offset else 0
     level = residual.mean(0) if with_offset else 0
-    penalty = np.sqrt(1e-2 * ((inputs - center) ** 2).sum() / shape[1])
+    share = 1e-2 + 0.5 * shape[1] / shape[0]
+    penalty = np.sqrt(share * ((inputs - center) ** 2).sum() / shape[1])
     stacked = np.concatenate([inputs - center, penalty * np.eye(shape[1])])
     wanted = np.concatenate([residual - level, np.zeros((shape[1], 3))])
     np.testing.assert_allclose(fit.matrix, lstsq(stacked, wanted, rcond=None)[0], atol=1e-8)

@@ -23,8 +23,9 @@ def result(trainer):
 
 def test_fit_in_processes_gives_the_same_search():
     x, y = table()
-    alone = ECToNASTrainer(dense_model(), engine="fit", **KNOBS).fit(x, y)
-    spread = ECToNASTrainer(dense_model(), engine="fit", n_jobs=2, **KNOBS).fit(x, y)
+    model = dense_model()
+    alone = ECToNASTrainer(model, engine="fit", **KNOBS).fit(x, y)
+    spread = ECToNASTrainer(model, engine="fit", n_jobs=2, **KNOBS).fit(x, y)
     assert result(alone) == result(spread)
 
 
