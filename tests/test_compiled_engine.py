@@ -501,3 +501,17 @@ def test_a_search_does_not_depend_on_n_jobs():
 def test_n_jobs_is_checked(n_jobs):
     with pytest.raises(InputError, match="n_jobs="):
         ECToNASTrainer(dense_model(), n_jobs=n_jobs).fit(*table())
+
+
+def test_programs_are_kept_for_all_who_train_and_dropped_after(monkeypatch):
+    monkeypatch.setattr("keras_ectonas.engines.compiled.engine._PROGRAMS_KEPT", 1)
+    model = dense_model()
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    engine = CompiledEngine(assignment(model, *table(100), steps_per_candidate=1e6))
+    jobs = [TrainingJob(k, network_of(dense_model(units=(k + 4,))), 0, 2, k) for k in range(3)]
+    engine.train(jobs)
+    assert len(engine._programs) == 3
+    engine.train(jobs[2:])
+    engine.train([TrainingJob(9, network_of(dense_model(units=(9,))), 0, 2, 9)])
+    assert len(engine._programs) == 1
+    engine.close()

@@ -40,9 +40,12 @@ class FitEngine(Engine):
     def __init__(self, assignment: Assignment) -> None:
         self._assignment = assignment
         self._models: OrderedDict[str, LiveModel] = OrderedDict()
+        self._n_kept = _MODELS_KEPT
         self._n_dropped = 0
 
     def train(self, jobs: Sequence[TrainingJob]) -> list[TrainingOutcome]:
+        # Whoever trains now may train again in the next round.
+        self._n_kept = max(_MODELS_KEPT, len(jobs))
         with untouched_random_state():
             return [self._train_one(job) for job in jobs]
 
@@ -83,7 +86,7 @@ class FitEngine(Engine):
             self._models[key].assign(job.network)
         else:
             self._models[key] = self._assignment.blueprint.build(job.network)
-            while len(self._models) > _MODELS_KEPT:
+            while len(self._models) > self._n_kept:
                 self._models.popitem(last=False)
                 self._n_dropped += 1
             if self._n_dropped >= _DROPPED_BEFORE_CLEARING:

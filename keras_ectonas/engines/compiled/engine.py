@@ -81,6 +81,7 @@ class CompiledEngine(Engine):
         self._head: Head | None = None
         self._programs: OrderedDict[str, tuple[Program, Future[Any]]] = OrderedDict()
         self._refused: set[str] = set()
+        self._n_kept = _PROGRAMS_KEPT
         self._n_dropped = 0
         self._fallback: FitEngine | None = None
         self._n_threads = n_threads
@@ -89,6 +90,8 @@ class CompiledEngine(Engine):
         self._closing = threading.Event()
 
     def train(self, jobs: Sequence[TrainingJob]) -> list[TrainingOutcome]:
+        # Whoever trains now may train again in the next round.
+        self._n_kept = max(_PROGRAMS_KEPT, len(jobs))
         with untouched_random_state():
             works = {number: self._work(job) for number, job in enumerate(jobs)}
         # Those whose programs are there already go first, while the others' are compiled.
@@ -123,7 +126,7 @@ class CompiledEngine(Engine):
                 self._refused.add(key)
                 return None
         self._programs.move_to_end(key)
-        while len(self._programs) > _PROGRAMS_KEPT:
+        while len(self._programs) > self._n_kept:
             self._programs.popitem(last=False)
             self._n_dropped += 1
         if self._n_dropped >= _PROGRAMS_KEPT:
