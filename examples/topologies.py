@@ -10,14 +10,18 @@ import numpy as np
 __all__ = ["TOPOLOGIES", "build", "reinitialize", "two_convolutions"]
 
 TOPOLOGIES: Final[dict[str, tuple[tuple[int, ...], tuple[int, ...]]]] = {
-    "small": ((3, 6, 9), ()),
-    "small_dense": ((), ()),
-    "medium": ((3, 6), (10,)),
-    "medium_dense": ((), (10,)),
-    "large": ((3,), (100, 50)),
-    "large_dense": ((), (100, 50)),
+    "small": ((3, 6, 9), (10,)),
+    "small_dense": ((), (10,)),
+    "medium": ((3, 6), (10, 10)),
+    "medium_dense": ((), (10, 10)),
+    "large": ((3,), (100, 50, 10)),
+    "large_dense": ((), (100, 50, 10)),
 }
-"""Channels of the convolutional cells and units of the hidden dense layers, by name."""
+"""Channels of the convolutional cells and units of the hidden dense layers, by name.
+
+A dense output layer follows: only so do the paper's mean parameter counts (table 1) come out, 77 K for 10 classes and
+78 K for 100.
+"""
 
 
 def build(

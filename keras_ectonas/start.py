@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from .bridge import untouched_random_state
+from .compilation import Compilation
 from .errors import InputError
 from .network import Array
 
@@ -25,8 +26,8 @@ def start_model(
     kind: Literal["classification", "regression"] | None,
     seed: int,
     keep_weights: bool = False,
-) -> keras.Sequential:
-    """A built model of the search's own.
+) -> tuple[keras.Sequential, Compilation | None]:
+    """A built model of the search's own, and what the given one was compiled with, if it was.
 
     Parameters
     ----------
@@ -49,11 +50,11 @@ def start_model(
     with untouched_random_state():
         random.seed(seed)
         if model is None:
-            return default_model(x, y, kind)
+            return default_model(x, y, kind), None
         if isinstance(model, keras.Model):
             if not keep_weights:
                 _warn_of_lost_training(model)
-            return own_copy(model, x, keep_weights)
+            return own_copy(model, x, keep_weights), Compilation.of(model)
         if isinstance(model, type) or not callable(model):
             raise InputError(
                 f"model of type {type(model).__name__}: expected a keras.Sequential, "
@@ -62,7 +63,7 @@ def start_model(
         made = model(x, y)
         if not isinstance(made, keras.Sequential):
             raise InputError(f"model, when called, gave {type(made).__name__}: expected a keras.Sequential.")
-        return own_copy(made, x)
+        return own_copy(made, x), Compilation.of(made)
 
 
 def own_copy(model: Any, x: Array | None = None, keep_weights: bool = True) -> keras.Sequential:

@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-import keras
-import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .bridge import Blueprint, network_of
-from .compilation import Compilation
-from .data import Rows, TrainingData, checked_array, checked_targets, checked_weights, split
+from .data import checked_array, checked_targets
 from .engines.fit import outputs_of
 from .errors import InputError
-from .network import Array, Network, Shape
-from .rules.activations import activation_name
-from .scoring import resolve_scoring
-from .session import Session, check_choices, n_workers, settings_from
-from .settings import CALIBRATED_RECOVERY_EPOCHS, RECOVERY_EPOCHS, SearchSettings
-from .start import start_model
-from .task import Task, from_logits, read_task
+from .network import Array
+from .preparation import prepared_session
+from .session import Session
 
 __all__ = ["ECToNASClassifier", "ECToNASRegressor", "ECToNASTrainer"]
-
-
-COLUMN_VECTOR: Final = (
-    "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples,), for "
-    "example using ravel()."
-)
 
 
 def _learns_labels(estimator: ECToNASTrainer) -> bool:
@@ -295,83 +279,9 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
 
     def _session(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> Session:
         """Everything checked and ready, nothing trained yet."""
-        settings = self._settings()
-        check_choices(self.surgery, self.engine, self.verbose, self.batch_size)
-        dtype = _input_dtype(self.model)
-        x = checked_array("X", X, dtype)
-        if len(x) < 2:
-            raise InputError(f"X has {len(x)} sample: expected at least 2, to train on one and score on another.")
-        labels = checked_targets("y", y, len(x))
-        if self._kind is not None and np.asarray(y).ndim > labels.ndim:
-            warnings.warn(COLUMN_VECTOR, DataConversionWarning, stacklevel=4)
-        weights = checked_weights("sample_weight", sample_weight, len(x))
-        if weights is not None and not weights.any():
-            raise InputError("sample_weight is zero for every row: expected some weight.")
-        if weights is not None and not weights.all():
-            x, labels, weights = x[weights > 0], labels[weights > 0], weights[weights > 0]
-        seed = seed_of(self.random_state)
-        model = start_model(self.model, x, labels, self._kind, seed, self.keep_weights)
-        start = network_of(model, nonnegative_input=bool(x.min() >= 0))
-        task, compilation = self._task_and_compilation(model, start, labels)
-        rows = Rows(x, task.encode(labels), labels, weights)
-        train, validation = self._parts(rows, task, validation_data, dtype, seed)
-        if validation.weights is not None and not validation.weights.any():
-            raise InputError("sample_weight is zero for every row that is validated on: expected some weight there.")
-        if task.is_classification and len(np.unique(train.labels)) < 2:
-            raise InputError("y holds a single class among the training rows: expected at least 2.")
+        session = prepared_session(self.get_params(deep=False), self._kind, X, y, sample_weight, validation_data)
         self._check_features(X, reset=True)
-        return Session(
-            start,
-            Blueprint.of(model, compilation),
-            TrainingData(train, validation, int(self.batch_size)),
-            task,
-            resolve_scoring(self.scoring, compilation, task, weighted=validation.weights is not None),
-            settings,
-            self.surgery,
-            self.engine,
-            tuple(self.callbacks or ()),
-            seed,
-            self.verbose,
-            n_workers(self.n_jobs),
-        )
-
-    def _settings(self) -> SearchSettings:
-        parameters = self.get_params(deep=False)
-        calibrated = self.surgery == "calibrated"
-        if parameters["unit_step"] is None:
-            parameters["unit_step"] = 0.25 if calibrated else 0.1
-        if parameters["recovery_epochs"] is None:
-            parameters["recovery_epochs"] = dict(CALIBRATED_RECOVERY_EPOCHS if calibrated else RECOVERY_EPOCHS)
-        return settings_from(parameters)
-
-    def _task_and_compilation(self, model: keras.Sequential, start: Network, labels: Array) -> tuple[Task, Compilation]:
-        compiled = Compilation.of(self.model) if isinstance(self.model, keras.Sequential) else None
-        base = compiled or Compilation(keras.optimizers.serialize(keras.optimizers.Adam()), None)
-        base = base.changed(self.optimizer, self.loss, self.metrics)
-        loss_name = None if base.loss is None else base.loss_name
-        shape: Shape = tuple(model.output_shape[1:])
-        task = read_task(labels, shape, _last_activation(start), loss_name, from_logits(base.loss), self._kind)
-        if base.loss is None:
-            base = base.changed(loss=_default_loss(task))
-        if self.metrics is None and compiled is None and task.is_classification:
-            base = base.changed(metrics=["accuracy"])
-        return task, base
-
-    def _parts(self, rows: Rows, task: Task, validation_data: Any, dtype: str, seed: int) -> tuple[Rows, Rows]:
-        if validation_data is None:
-            return split(rows, self.validation_fraction, task, seed)
-        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-            raise InputError(
-                f"validation_data of type {type(validation_data).__name__}: expected a tuple (X, y) or "
-                "(X, y, sample_weight)."
-            )
-        x = checked_array("validation_data, X", validation_data[0], dtype)
-        labels = checked_targets("validation_data, y", validation_data[1], len(x))
-        given = validation_data[2] if len(validation_data) == 3 else None
-        weights = checked_weights("validation_data, sample_weight", given, len(x))
-        if x.shape[1:] != rows.x.shape[1:]:
-            raise InputError(f"validation_data has rows of shape {x.shape[1:]}, X has {rows.x.shape[1:]}.")
-        return rows, Rows(x, task.encode(labels), labels, weights)
+        return session
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -396,37 +306,3 @@ class ECToNASRegressor(RegressorMixin, ECToNASTrainer):  # type: ignore[misc]
     """
 
     _kind = "regression"
-
-
-def seed_of(random_state: Any) -> int:
-    """A seed for the search; with None a fresh one that leaves NumPy's global generator alone."""
-    if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1)[0])
-    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool) and random_state >= 0:
-        return int(random_state)
-    if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(2**31 - 1))
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**31 - 1))
-    raise InputError(f"random_state={random_state!r}: expected a whole number of at least 0, a generator or None.")
-
-
-def _input_dtype(model: Any) -> str:
-    if isinstance(model, keras.Sequential) and model.built and model.inputs:
-        return str(model.inputs[0].dtype)
-    return "float32"
-
-
-def _last_activation(network: Network) -> str:
-    return activation_name(network.layers[-1]) if network.layers else "linear"
-
-
-def _default_loss(task: Task) -> Any:
-    if not task.logits:
-        return task.default_loss
-    losses = {
-        "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
-        "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
-        "binary_crossentropy": keras.losses.BinaryCrossentropy,
-    }
-    return losses[task.default_loss](from_logits=True)
