@@ -33,11 +33,14 @@ class Ledger:
         Optimizer steps that all candidates together may take.
     steps_per_epoch : int
         Minibatches in one pass over the training rows, the last partial one included.
+    reserved : int
+        Steps that are kept for the end.
     """
 
     limit: int
     steps_per_epoch: int
     charges: list[Charge] = field(default_factory=list)
+    reserved: int = 0
 
     @classmethod
     def for_epochs(cls, epochs: float, steps_per_epoch: int) -> Ledger:
@@ -53,6 +56,11 @@ class Ledger:
     def left(self) -> int:
         """Steps that may still be taken."""
         return self.limit - self.spent
+
+    @property
+    def free(self) -> int:
+        """Steps that may still be taken without touching what is reserved."""
+        return max(0, self.left - self.reserved)
 
     @property
     def epochs_spent(self) -> float:

@@ -49,6 +49,8 @@ class TrainingJob:
         Steps to take; 0 asks for a score alone.
     seed : int
         For the order of the rows and for dropout.
+    rates : (float, float)
+        Shares of the optimizer's learning rate, at the first step and behind the last; linear between.
     """
 
     candidate: int
@@ -56,6 +58,16 @@ class TrainingJob:
     first_step: int
     steps: int
     seed: int
+    rates: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def is_annealed(self) -> bool:
+        return self.rates != (1.0, 1.0)
+
+    def rate(self, step: int) -> float:
+        """Share of the learning rate at `step` of this job, from 0."""
+        first, last = self.rates
+        return first + (last - first) * step / max(self.steps, 1)
 
 
 @dataclass(frozen=True)

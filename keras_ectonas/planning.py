@@ -41,7 +41,7 @@ def warmup_steps(settings: SearchSettings, ledger: Ledger) -> int:
     epochs = settings.warmup_epochs
     if epochs is None:
         epochs = min(10.0, 0.1 * settings.budget)
-    return min(ledger.steps_for(epochs), ledger.left)
+    return min(ledger.steps_for(epochs), max(ledger.free, 1))
 
 
 def planned(kinds: Sequence[str], settings: SearchSettings, ledger: Ledger, is_first: bool) -> Plan | None:
@@ -67,15 +67,15 @@ def planned(kinds: Sequence[str], settings: SearchSettings, ledger: Ledger, is_f
     for scale in (1.0, SHORTEST_MATCH):
         for n in range(n_children, fewest - 1, -1):
             plan = _scaled_plan(n, max(1, math.floor(scale * match_steps)), 1.0, settings, ledger)
-            if _cost(kinds[:n], plan, settings) <= ledger.left:
+            if _cost(kinds[:n], plan, settings) <= ledger.free:
                 return plan
     if not is_first:
         return None
     for n in range(fewest, 1, -1):
         full = _cost(kinds[:n], _scaled_plan(n, match_steps, 1.0, settings, ledger), settings)
-        scale = ledger.left / full if full else 0.0
+        scale = ledger.free / full if full else 0.0
         plan = _scaled_plan(n, math.floor(scale * match_steps), scale, settings, ledger)
-        if plan.match_steps > 0 and _cost(kinds[:n], plan, settings) <= ledger.left:
+        if plan.match_steps > 0 and _cost(kinds[:n], plan, settings) <= ledger.free:
             return plan
     return None
 

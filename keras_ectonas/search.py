@@ -197,7 +197,7 @@ class Search:
             last = self._add_candidate(
                 best, "identity", "trained with the rest of the budget", best.network, best.last_step
             )
-            self._train([(last.id, self.ledger.left)], "final training")
+            self._train([(last.id, self.ledger.left)], "final training", rates=(1.0, 0.0))
             better = self.objective.goodness(last.score) >= self.objective.goodness(best.score)
             if last.status != "failed" and better:
                 last.status, self.best, best.network = "parent", last.id, None
@@ -354,12 +354,14 @@ class Search:
                     if candidate != self.best:
                         loser.network = None
 
-    def _train(self, orders: Sequence[tuple[int, int]], purpose: str) -> None:
+    def _train(self, orders: Sequence[tuple[int, int]], purpose: str, rates: tuple[float, float] = (1.0, 1.0)) -> None:
         """Train candidates for so many steps each, and book it."""
         jobs = []
         for candidate, steps in orders:
             own = self.candidates[candidate]
-            jobs.append(TrainingJob(candidate, self._network(candidate), own.last_step, steps, self._job_seed(own)))
+            jobs.append(
+                TrainingJob(candidate, self._network(candidate), own.last_step, steps, self._job_seed(own), rates)
+            )
         for job, outcome in zip(jobs, self.train(jobs), strict=True):
             self.ledger.charge(job.candidate, purpose, outcome.steps)
             self._book(self.candidates[job.candidate], outcome)

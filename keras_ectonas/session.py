@@ -78,6 +78,7 @@ class Session:
     def __post_init__(self) -> None:
         _check_start(self.start, self.settings)
         self._ledger = Ledger.for_epochs(self.settings.budget, self.data.steps_per_epoch)
+        self._ledger.reserved = int(self.settings.final_share * self._ledger.limit)
         if self._ledger.limit < 1:
             raise InputError(
                 f"budget={self.settings.budget!r} epochs is less than one minibatch of "

@@ -52,6 +52,7 @@ PAPER: Final[dict[str, Any]] = {
     "surgery": "paper",
     "selection": "fitness",
     "final_selection": "parents",
+    "final_share": 0.0,
     "optimizer": {"class_name": "SGD", "config": {"learning_rate": 0.1}},
     "batch_size": 32,
     "validation_fraction": 0.1,
@@ -93,6 +94,9 @@ class SearchSettings:
         How matches are decided; ``"random"`` is the paper's ablation.
     final_selection : {"archive", "parents"}
         The final model is the best of all that was ever scored, or of the last parents.
+    final_share : float
+        Share of the budget that is kept for training the best candidate at the end, with a learning rate that falls
+        to zero.
     warmup_epochs, epochs_per_match : float or None
         None fits them to the budget.
     max_rounds : int
@@ -130,6 +134,7 @@ class SearchSettings:
     max_time: float | None = None
     selection: str = "fitness"
     final_selection: str = "archive"
+    final_share: float = 0.3
     warmup_epochs: float | None = None
     epochs_per_match: float | None = None
     max_rounds: int = 3
@@ -155,6 +160,7 @@ class SearchSettings:
             _number("max_time", self.max_time, above=0)
         choice("selection", self.selection, ("fitness", "random"))
         choice("final_selection", self.final_selection, ("archive", "parents"))
+        _number("final_share", self.final_share, at_least=0, at_most=1)
         if self.warmup_epochs is not None:
             _number("warmup_epochs", self.warmup_epochs, at_least=0)
         if self.epochs_per_match is not None:

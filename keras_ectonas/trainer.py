@@ -105,6 +105,9 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         Axes of a convolution for models that have none yet. None: samples of two axes are images.
     final_selection : {"archive", "parents"}
         Whether the winner is the best survivor of any generation or of the last one.
+    final_share : float
+        Share of the budget that is kept for training the best candidate at the end, with a learning rate that falls
+        to zero. An optimizer with a schedule of its own keeps that.
     calibration_rows : int
         Training rows, at most, that calibrated surgery looks at.
 
@@ -175,6 +178,7 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         cell_pooling: tuple[str, ...] = ("average", "max", "none"),
         spatial_axes: int | None = None,
         final_selection: str = "archive",
+        final_share: float = 0.3,
         calibration_rows: int = 2000,
     ) -> None:
         self.model = model
@@ -210,6 +214,7 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         self.cell_pooling = cell_pooling
         self.spatial_axes = spatial_axes
         self.final_selection = final_selection
+        self.final_share = final_share
         self.calibration_rows = calibration_rows
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, validation_data: Any = None) -> ECToNASTrainer:

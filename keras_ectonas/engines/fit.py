@@ -111,6 +111,8 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self._steps_in_epoch = 0
         self._epoch = 0
         self._batches: _Batches | None = None
+        self._base_rate = 0.0
+        self._first_step = 0
 
     def fit(self, steps: int, n_epochs: int) -> None:
         """Train `n_epochs` times `steps` minibatches."""
@@ -145,14 +147,29 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if self._batches is not None:
             self._batches.begin(self._epoch + epoch - self._epochs_before())
+        self._first_step = self.steps_taken + self._steps_in_epoch * (epoch - self._epochs_before())
+        if self._may_anneal():
+            self._base_rate = float(self.model.optimizer.learning_rate)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if self._may_anneal():
+            self.model.optimizer.learning_rate = self._base_rate * self.job.rate(self._first_step + batch)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self._may_anneal():
+            self.model.optimizer.learning_rate = self._base_rate
         steps = self._steps_in_epoch * (epoch - self._epochs_before() + 1)
         self.record(dict(logs or {}), self.steps_taken + steps)
         if self.failure:
             self.model.stop_training = True
         elif self.assignment.deadline.is_over():
             self.stopped = self.model.stop_training = True
+
+    def _may_anneal(self) -> bool:
+        """A schedule of the optimizer's own is left as it is."""
+        return self.job.is_annealed and any(
+            variable.name == "learning_rate" for variable in self.model.optimizer.variables
+        )
 
     def record(self, logs: dict[str, float], steps: int = 0) -> None:
         """Score the model as it is now."""

@@ -236,7 +236,9 @@ class _Training:
             part = batches[start : start + at_once]
             is_last = start + at_once >= len(batches)
             schedule, n_batches = self._rows.schedule(program.n_outputs, part, is_last)
-            result = program(carry, self._rows.rows, schedule, len(part), n_batches)
+            rates = np.ones(len(schedule), np.float32)
+            rates[: len(part)] = [self._work.job.rate(self.steps_taken + step) for step in range(len(part))]
+            result = program(carry, self._rows.rows, schedule, rates, len(part), n_batches)
             carry = result.carry
             summary = self._rows.summary(program.head, result, schedule, len(part), is_last, summary)
             self.steps_taken += len(part)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -112,6 +112,8 @@ class Program:
         prefixes = {f"part_{n}_": (n, 0, shape) for n, shape in enumerate(self._packing.shapes)}
         self._places = optimizer_places(self._optimizer, prefixes)
         self._initial = [np.asarray(variable) for variable in self._optimizer.variables]
+        names = [variable.name for variable in self._optimizer.variables]
+        self._rate = names.index("learning_rate") if "learning_rate" in names else None
         self._executable: Any = None
 
     @property
@@ -122,13 +124,14 @@ class Program:
     def lowered(self, rows: Rows, schedule: Array) -> Any:
         """The program, traced and not yet compiled."""
         carry = self.carry(self.network, 0)
-        return jax.jit(self._run).lower(carry, rows, schedule, np.int32(0), np.int32(0))
+        rates = np.ones(len(schedule), np.float32)
+        return jax.jit(self._run).lower(carry, rows, schedule, rates, np.int32(0), np.int32(0))
 
     def take(self, executable: Any) -> None:
         """Use what `lowered` was compiled to."""
         self._executable = executable
 
-    def __call__(self, carry: Carry, rows: Rows, schedule: Array, n_steps: int, n_batches: int) -> Result:
+    def __call__(self, carry: Carry, rows: Rows, schedule: Array, rates: Array, n_steps: int, n_batches: int) -> Result:
         """Train on the first `n_steps` batches of the schedule, then only look at those up to `n_batches`.
 
         Parameters
@@ -137,9 +140,11 @@ class Program:
         rows : Rows
         schedule : ndarray of int32, shape (batches, rows)
             Numbers of rows.
+        rates : ndarray of float32, shape (batches,)
+            Shares of the learning rate; a schedule of the optimizer's own is left as it is.
         n_steps, n_batches : int
         """
-        result: Result = self._executable(carry, rows, schedule, np.int32(n_steps), np.int32(n_batches))
+        result: Result = self._executable(carry, rows, schedule, rates, np.int32(n_steps), np.int32(n_batches))
         return result
 
     def carry(self, network: Network, seed: int) -> Carry:
@@ -199,20 +204,20 @@ class Program:
             layers.append(replace(layer, weights=weights))
         return replace(network, layers=tuple(layers), optimizer_state=others)
 
-    def _run(self, carry: Carry, rows: Rows, schedule: Any, n_steps: Any, n_batches: Any) -> Result:
+    def _run(self, carry: Carry, rows: Rows, schedule: Any, rates: Any, n_steps: Any, n_batches: Any) -> Result:
         nothing = jnp.zeros(len(schedule))
         outputs = jnp.zeros((*schedule.shape, *self.head.output_shape))
         seen = Seen(nothing, outputs, nothing)
 
         def body(i: Any, loop: tuple[Carry, Seen]) -> tuple[Carry, Seen]:
             carry, seen = loop
-            carry, new = self._step(carry, rows, schedule[i], i < n_steps)
+            carry, new = self._step(carry, rows, schedule[i], rates[i], i < n_steps)
             return carry, jax.tree.map(lambda all_, one: all_.at[i].set(one), seen, new)
 
         carry, seen = lax.fori_loop(0, n_batches, body, (carry, seen))
         return Result(carry, *seen)
 
-    def _step(self, carry: Carry, rows: Rows, index: Any, training: Any) -> tuple[Carry, Seen]:
+    def _step(self, carry: Carry, rows: Rows, index: Any, rate: Any, training: Any) -> tuple[Carry, Seen]:
         """One minibatch; without `training` it is only looked at."""
         x, y, weights = (None if part is None else part.at[index].get(mode="promise_in_bounds") for part in rows)
 
@@ -226,10 +231,15 @@ class Program:
 
         def updated() -> Carry:
             (gradients,) = backward(jnp.ones_like(loss))
-            trainable, optimizer = self._optimizer.stateless_apply(carry.optimizer, gradients, carry.trainable)
-            return Carry(trainable, state, optimizer)
+            before = self._with_rate(carry.optimizer, lambda given: given * rate)
+            trainable, after = self._optimizer.stateless_apply(before, gradients, carry.trainable)
+            return Carry(trainable, state, self._with_rate(after, lambda _: carry.optimizer[self._rate or 0]))
 
         return lax.cond(training, updated, lambda: carry), Seen(loss, outputs, penalty)
+
+    def _with_rate(self, optimizer: Sequence[Any], change: Callable[[Any], Any]) -> list[Any]:
+        """The optimizer's variables with another learning rate, if that is among them."""
+        return [change(value) if number == self._rate else value for number, value in enumerate(optimizer)]
 
     def _constraint(self, place: Place) -> Any:
         name = self._weight(self.network, place).name
