@@ -43,9 +43,10 @@ class Ledger:
     reserved: int = 0
 
     @classmethod
-    def for_epochs(cls, epochs: float, steps_per_epoch: int) -> Ledger:
+    def for_epochs(cls, epochs: float, steps_per_epoch: int, reserved_share: float = 0.0) -> Ledger:
         """A ledger for `epochs` passes over the data; a fraction of a step is not granted."""
-        return cls(math.floor(epochs * steps_per_epoch + 1e-9), steps_per_epoch)
+        limit = math.floor(epochs * steps_per_epoch + 1e-9)
+        return cls(limit, steps_per_epoch, reserved=math.floor(reserved_share * limit))
 
     @property
     def spent(self) -> int:

@@ -39,12 +39,20 @@ class Site:
         Spatial axes of a new cell.
     pooling : {"average", "max"} or None
         Of a new cell.
+    also : tuple of (int, int)
+        Further layers, with their amounts, that change together with `layer`.
     """
 
     layer: int
     amount: int = 0
     axes: int = 0
     pooling: Literal["average", "max"] | None = None
+    also: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def resized(self) -> tuple[tuple[int, int], ...]:
+        """Every layer that becomes wider or narrower, with its amount."""
+        return ((self.layer, self.amount), *self.also)
 
 
 class Mutation(ABC):
@@ -140,13 +148,15 @@ class AddUnits(Mutation):
     name = "add_units"
 
     def sites(self, network: Network, settings: SearchSettings) -> tuple[Site, ...]:
-        return tuple(Site(index, _unit_step(network.layers[index], settings)) for index in _hidden(network, _is_dense))
+        hidden = _hidden(network, _is_dense)
+        singles = tuple(Site(index, _unit_step(network.layers[index], settings)) for index in hidden)
+        return singles + _joint_growth(network, hidden, settings, settings.min_unit_step)
 
     def apply(self, network: Network, site: Site, surgery: Surgery, rng: np.random.Generator) -> Operated:
-        return surgery.add_outputs(network, site.layer, site.amount, rng)
+        return _one_by_one(network, site, lambda now, layer, n: surgery.add_outputs(now, layer, n, rng))
 
     def describe(self, network: Network, site: Site) -> str:
-        return _resized_in_words(network.layers[site.layer], site.amount, "unit")
+        return _resized_in_words(network, site, +1)
 
     def is_exact(self, network: Network, site: Site) -> bool:
         return True
@@ -159,17 +169,19 @@ class RemoveUnits(Mutation):
     name = "remove_units"
 
     def sites(self, network: Network, settings: SearchSettings) -> tuple[Site, ...]:
-        return tuple(
+        hidden = _hidden(network, _is_dense)
+        singles = tuple(
             Site(index, min(_unit_step(network.layers[index], settings), _width(network.layers[index]) - 1))
-            for index in _hidden(network, _is_dense)
+            for index in hidden
             if _width(network.layers[index]) > 1
         )
+        return singles + _joint_shrinking(network, hidden, settings)
 
     def apply(self, network: Network, site: Site, surgery: Surgery, rng: np.random.Generator) -> Operated:
-        return surgery.remove_units(network, site.layer, site.amount)
+        return _one_by_one(network, site, surgery.remove_units)
 
     def describe(self, network: Network, site: Site) -> str:
-        return _resized_in_words(network.layers[site.layer], -site.amount, "unit")
+        return _resized_in_words(network, site, -1)
 
 
 @final
@@ -230,13 +242,17 @@ class AddChannels(Mutation):
     name = "add_channels"
 
     def sites(self, network: Network, settings: SearchSettings) -> tuple[Site, ...]:
-        return tuple(Site(index, settings.channel_step) for index in _hidden(network, _is_convolution))
+        hidden = _hidden(network, _is_convolution)
+        singles = tuple(Site(index, settings.channel_step) for index in hidden)
+        if not hidden:
+            return ()
+        return singles + _joint_growth(network, hidden + _hidden(network, _is_dense), settings, settings.channel_step)
 
     def apply(self, network: Network, site: Site, surgery: Surgery, rng: np.random.Generator) -> Operated:
-        return surgery.add_outputs(network, site.layer, site.amount, rng)
+        return _one_by_one(network, site, lambda now, layer, n: surgery.add_outputs(now, layer, n, rng))
 
     def describe(self, network: Network, site: Site) -> str:
-        return _resized_in_words(network.layers[site.layer], site.amount, "channel")
+        return _resized_in_words(network, site, +1)
 
     def is_exact(self, network: Network, site: Site) -> bool:
         return True
@@ -249,17 +265,19 @@ class RemoveChannels(Mutation):
     name = "remove_channels"
 
     def sites(self, network: Network, settings: SearchSettings) -> tuple[Site, ...]:
-        return tuple(
+        hidden = _hidden(network, _is_convolution)
+        singles = tuple(
             Site(index, min(settings.channel_step, _width(network.layers[index]) - 1))
-            for index in _hidden(network, _is_convolution)
+            for index in hidden
             if _width(network.layers[index]) > 1
         )
+        return singles + _joint_shrinking(network, hidden, settings)
 
     def apply(self, network: Network, site: Site, surgery: Surgery, rng: np.random.Generator) -> Operated:
-        return surgery.remove_channels(network, site.layer, site.amount)
+        return _one_by_one(network, site, surgery.remove_channels)
 
     def describe(self, network: Network, site: Site) -> str:
-        return _resized_in_words(network.layers[site.layer], -site.amount, "channel")
+        return _resized_in_words(network, site, -1)
 
 
 MUTATIONS: Final[tuple[Mutation, ...]] = (
@@ -311,7 +329,40 @@ def _unit_step(layer: Layer, settings: SearchSettings) -> int:
     return max(settings.min_unit_step, int(settings.unit_step * _width(layer)))
 
 
-def _resized_in_words(layer: Layer, change: int, what: str) -> str:
-    old = _width(layer)
-    plural = "s" if abs(change) != 1 else ""
-    return f"{change:+d} {what}{plural} in {layer.name}, {old} to {old + change}"
+def _joint_growth(
+    network: Network, hidden: tuple[int, ...], settings: SearchSettings, at_least: int
+) -> tuple[Site, ...]:
+    """All layers of a kind at once: one that stays narrow would be in the way of the others."""
+    if len(hidden) < 2 or not settings.joint_step:
+        return ()
+    widths = [_width(network.layers[index]) for index in hidden]
+    first, *others = [max(at_least, round(settings.joint_step * width)) for width in widths]
+    return (Site(hidden[0], first, also=tuple(zip(hidden[1:], others, strict=True))),)
+
+
+def _joint_shrinking(network: Network, hidden: tuple[int, ...], settings: SearchSettings) -> tuple[Site, ...]:
+    """The reverse of `_joint_growth`."""
+    share = settings.joint_step / (1 + settings.joint_step)
+    amounts = [(index, round(share * _width(network.layers[index]))) for index in hidden]
+    (first, amount), *others = [(index, n) for index, n in amounts if n > 0] or [(0, 0)]
+    return (Site(first, amount, also=tuple(others)),) if others else ()
+
+
+def _one_by_one(network: Network, site: Site, resize: Callable[[Network, int, int], Operated]) -> Operated:
+    """The network with all layers of a site resized, which moves no layer."""
+    remarks = []
+    for layer, amount in site.resized:
+        network, remark = resize(network, layer, amount)
+        remarks += [remark] if remark else []
+    return Operated(network, "; ".join(remarks))
+
+
+def _resized_in_words(network: Network, site: Site, sign: int) -> str:
+    parts = []
+    for index, amount in site.resized:
+        layer = network.layers[index]
+        old, change = _width(layer), sign * amount
+        what = "unit" if _is_dense(layer) else "channel"
+        plural = "s" if abs(change) != 1 else ""
+        parts.append(f"{change:+d} {what}{plural} in {layer.name}, {old} to {old + change}")
+    return "; ".join(parts)

@@ -13,7 +13,7 @@ from .tournament import n_trainings
 
 __all__ = ["Plan", "epochs_per_match", "planned", "warmup_steps"]
 
-AUTOMATIC_CHILDREN: Final = 8
+AUTOMATIC_CHILDREN: Final = 6
 FEWEST_CHILDREN: Final = 4
 SHORTEST_MATCH: Final = 0.5
 
@@ -105,4 +105,4 @@ def epochs_per_match(settings: SearchSettings) -> float:
     """Training of each candidate in each match."""
     if settings.epochs_per_match is not None:
         return settings.epochs_per_match
-    return min(max(settings.budget / 60, 0.5), 5.0)
+    return min(max(settings.budget / 120, 0.5), 5.0)

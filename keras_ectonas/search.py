@@ -16,7 +16,7 @@ import numpy as np
 
 from .budget import Ledger
 from .errors import SearchError, SurgeryError
-from .fitness import Objective
+from .fitness import Objective, room_to_learn
 from .lineage import Candidate, LineageEntry, Refusal, TrainingJob, TrainingOutcome, ancestry
 from .mutations import MUTATIONS, Mutation, Site
 from .network import Network
@@ -45,6 +45,8 @@ class Search:
     seed : int
     train : callable
         Takes a sequence of `TrainingJob` and gives as many `TrainingOutcome` in the same order.
+    tolerance : float
+        Differences in score, as shares, that may be luck.
     clock : callable
         Seconds, for ``max_time``.
     """
@@ -57,6 +59,7 @@ class Search:
     seed: int
     train: Train
     start_step: int = 0
+    tolerance: float = 0.0
     clock: Callable[[], float] = time.monotonic
     candidates: list[Candidate] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
@@ -192,15 +195,16 @@ class Search:
 
     def _train_the_best(self) -> None:
         """What is left of the budget is too little for a generation: the best so far receives it."""
-        best = self.candidates[self.best]
+        archived = self.candidates[self.best]
+        rivals = [self.candidates[candidate] for candidate in dict.fromkeys((self.best, *self.parents))]
+        best = max(rivals, key=lambda own: self._final_fitness(own.id)[0] + self._promise(own, archived.n_params))
         if self.ledger.left > 0 and self.settings.final_selection == "archive" and best.network is not None:
             last = self._add_candidate(
                 best, "identity", "trained with the rest of the budget", best.network, best.last_step
             )
             self._train([(last.id, self.ledger.left)], "final training", rates=(1.0, 0.0))
-            better = self.objective.goodness(last.score) >= self.objective.goodness(best.score)
-            if last.status != "failed" and better:
-                last.status, self.best, best.network = "parent", last.id, None
+            if last.status != "failed" and self._final_fitness(last.id) >= self._final_fitness(archived.id):
+                last.status, self.best, archived.network = "parent", last.id, None
             else:
                 self._dismiss([[last.id]], [])
         self._end("budget")
@@ -221,21 +225,39 @@ class Search:
         for parent in self.parents:
             network = self._network(parent)
             for mutation in MUTATIONS:
-                places: dict[int, list[Site]] = {}
+                places: dict[tuple[int, bool], list[Site]] = {}
                 for site in mutation.sites(network, self.settings):
-                    places.setdefault(site.layer, []).append(site)
+                    places.setdefault((site.layer, bool(site.also)), []).append(site)
                 for variants in places.values():
                     site = variants[int(self.rng.integers(len(variants)))]
                     by_kind.setdefault(mutation.name, []).append((parent, mutation, site))
         identities = by_kind.pop("identity")
-        queues = [list(self.rng.permutation(np.arange(len(children)))) for children in by_kind.values()]
-        kinds = list(by_kind.values())
-        drawn = []
-        while any(queues):
-            for kind in self.rng.permutation(len(kinds)):
-                if queues[kind]:
-                    drawn.append(kinds[kind][int(queues[kind].pop())])
-        return identities[:1] + drawn[: len(kinds)] + identities[1:] + drawn[len(kinds) :]
+        first, *later = self._rounds_of_kinds(by_kind)
+        return identities[:1] + first + identities[1:] + [child for drawn in later for child in drawn]
+
+    def _rounds_of_kinds(
+        self, by_kind: dict[str, list[tuple[int, Mutation, Site]]]
+    ) -> list[list[tuple[int, Mutation, Site]]]:
+        """Rounds in which each kind brings a child; of the kinds that lead away from the goal only one does.
+
+        The goal is more accuracy in greedy mode, else less size. A kind that changes several layers together begins
+        with that.
+        """
+        queues: dict[str, list[tuple[int, Mutation, Site]]] = {}
+        for kind, children in by_kind.items():
+            mixed = [children[int(number)] for number in self.rng.permutation(len(children))]
+            queues[kind] = sorted(mixed, key=lambda child: bool(child[2].also))
+        rounds = []
+        while any(queues.values()):
+            kinds = [str(kind) for kind in self.rng.permutation([kind for kind, queue in queues.items() if queue])]
+            away = [kind for kind in kinds if self._leads_away(kind)]
+            rounds.append([queues[kind].pop() for kind in kinds if kind not in away[1:]])
+        return rounds or [[]]
+
+    def _leads_away(self, kind: str) -> bool:
+        if self.settings.greediness == 1:
+            return kind.startswith("remove")
+        return kind in ("add_dense", "add_units", "add_channels")
 
     def _make_children(self) -> list[Candidate]:
         """As many children as the budget has room for; none if a generation is not worth beginning."""
@@ -319,7 +341,10 @@ class Search:
         drawn = [pairings(pool, n_winners, self.rng) for pool in pools]
         players = [candidate for pairs, _ in drawn for pair in pairs for candidate in pair]
         purpose = f"match, generation {self.generation}"
-        self._train([(candidate, self.plan.match_steps) for candidate in players], purpose)
+        import os
+
+        R = float(os.environ.get("RATE", 0.1))
+        self._train([(candidate, self.plan.match_steps) for candidate in players], purpose, rates=(1.0, R))
         left = []
         for pairs, lucky in drawn:
             winners = round_winners(pairs, lambda candidate: self._preference(candidate, greediness))
@@ -341,7 +366,14 @@ class Search:
             return (float(self.rng.random()),)
         parent = self.candidates[own.parent or 0]
         fitness = self.objective.fitness(own.score, own.n_params, parent.score, parent.n_params, greediness)
-        return (fitness, -own.n_params)
+        return (fitness + self._promise(own, parent.n_params), -own.n_params)
+
+    def _promise(self, candidate: Candidate, reference: int) -> float:
+        """What its size is worth to a candidate in greedy mode, where scores are told apart by luck alone."""
+        if self.settings.greediness < 1 or not candidate.records:
+            return 0.0
+        doublings = math.log2(candidate.n_params / max(reference, 1))
+        return self.tolerance * room_to_learn(candidate.records[-1].logs) * min(1.0, max(-1.0, doublings))
 
     def _dismiss(self, pools: Sequence[Sequence[int]], kept: Sequence[int]) -> None:
         """Let go of the weights of all who are not kept."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -77,8 +78,8 @@ class Session:
 
     def __post_init__(self) -> None:
         _check_start(self.start, self.settings)
-        self._ledger = Ledger.for_epochs(self.settings.budget, self.data.steps_per_epoch)
-        self._ledger.reserved = int(self.settings.final_share * self._ledger.limit)
+        settings = self.settings
+        self._ledger = Ledger.for_epochs(settings.budget, self.data.steps_per_epoch, settings.final_share)
         if self._ledger.limit < 1:
             raise InputError(
                 f"budget={self.settings.budget!r} epochs is less than one minibatch of "
@@ -97,6 +98,7 @@ class Session:
             self.seed,
             engine.train,
             start_step=self.start_step,
+            tolerance=self.settings.size_tolerance / math.sqrt(len(self.data.validation)),
         )
         progress = Progress(self.verbose)
         try:

@@ -53,6 +53,8 @@ PAPER: Final[dict[str, Any]] = {
     "selection": "fitness",
     "final_selection": "parents",
     "final_share": 0.0,
+    "match_rate": 1.0,
+    "size_tolerance": 0.0,
     "optimizer": {"class_name": "SGD", "config": {"learning_rate": 0.1}},
     "batch_size": 32,
     "validation_fraction": 0.1,
@@ -67,6 +69,7 @@ PAPER: Final[dict[str, Any]] = {
     "unit_step": 0.1,
     "min_unit_step": 2,
     "channel_step": 3,
+    "joint_step": 0.0,
     "cell_pooling": ("average", "max"),
 }
 """Keyword arguments that make a trainer run the algorithm as published."""
@@ -97,6 +100,12 @@ class SearchSettings:
     final_share : float
         Share of the budget that is kept for training the best candidate at the end, with a learning rate that falls
         to zero.
+    match_rate : float
+        Share of the learning rate that is left at the end of a match: a score is less a matter of luck after small
+        steps.
+    size_tolerance : float
+        How much score, in parts of one over the square root of the validation rows, twice the parameters are worth to
+        a candidate that underfits in greedy mode, and half the parameters to one that overfits.
     warmup_epochs, epochs_per_match : float or None
         None fits them to the budget.
     max_rounds : int
@@ -113,6 +122,9 @@ class SearchSettings:
         But at least so many.
     channel_step : int
         Channels that a mutation adds or removes.
+    joint_step : float
+        Share of their widths by which all hidden dense layers, or all convolutions, become wider at once; the share
+        that undoes it when they become narrower. 0: only ever one layer.
     cell_pooling : tuple of {"average", "max", "none"}
         The pooling that new cells may have.
     spatial_axes : int or None
@@ -135,6 +147,8 @@ class SearchSettings:
     selection: str = "fitness"
     final_selection: str = "archive"
     final_share: float = 0.3
+    match_rate: float = 0.1
+    size_tolerance: float = 0.25
     warmup_epochs: float | None = None
     epochs_per_match: float | None = None
     max_rounds: int = 3
@@ -144,6 +158,7 @@ class SearchSettings:
     unit_step: float = 0.1
     min_unit_step: int = 2
     channel_step: int = 3
+    joint_step: float = 0.5
     cell_pooling: tuple[str, ...] = ("average", "max", "none")
     spatial_axes: int | None = None
     calibration_rows: int = 2000
@@ -161,6 +176,8 @@ class SearchSettings:
         choice("selection", self.selection, ("fitness", "random"))
         choice("final_selection", self.final_selection, ("archive", "parents"))
         _number("final_share", self.final_share, at_least=0, at_most=1)
+        _number("match_rate", self.match_rate, at_least=0, at_most=1)
+        _number("size_tolerance", self.size_tolerance, at_least=0)
         if self.warmup_epochs is not None:
             _number("warmup_epochs", self.warmup_epochs, at_least=0)
         if self.epochs_per_match is not None:
@@ -172,6 +189,7 @@ class SearchSettings:
         _number("unit_step", self.unit_step, above=0, at_most=1)
         _whole("min_unit_step", self.min_unit_step, 1)
         _whole("channel_step", self.channel_step, 1)
+        _number("joint_step", self.joint_step, at_least=0)
         _whole("calibration_rows", self.calibration_rows, 1)
         self._check_cell_pooling()
         self._check_recovery_epochs()

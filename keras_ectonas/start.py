@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import warnings
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import keras
 import numpy as np
@@ -16,7 +16,10 @@ from .network import Array
 
 __all__ = ["default_model", "own_copy", "start_model"]
 
-_MANY_TIME_STEPS = 8
+_MANY_TIME_STEPS: Final = 8
+_FEW_ROWS: Final = 2000
+_FEW_POSITIONS: Final = 4
+_MOST_CHANNELS: Final = 64
 
 
 def start_model(
@@ -121,7 +124,7 @@ def _check_input_shape(model: keras.Sequential, x: Array | None) -> None:
 
 
 def default_model(x: Array, y: Array, kind: Literal["classification", "regression"] | None) -> keras.Sequential:
-    """A small start: scaled inputs, one hidden layer or cell, and a head that fits the targets.
+    """A small start for the shape and the number of rows: scaled inputs, cells or hidden layers, and a head.
 
     Rows of one axis are taken for tables, of two for images without a channel axis or, with few columns, for
     series, of three for images.
@@ -134,9 +137,9 @@ def default_model(x: Array, y: Array, kind: Literal["classification", "regressio
     shape = x.shape[1:]
     layers: list[Any] = [keras.Input(shape), _scaling(x)]
     if len(shape) == 1:
-        layers.append(keras.layers.Dense(32, activation="relu"))
+        layers += [keras.layers.Dense(n_units, activation="relu") for n_units in _hidden_units(len(x))]
     else:
-        layers += _first_cell(shape)
+        layers += _cells(shape, len(x))
     return keras.Sequential([*layers, *_head(y, kind)], name="start")
 
 
@@ -157,7 +160,12 @@ def _is_series(shape: tuple[int, ...]) -> bool:
     return len(shape) == 2 and shape[0] >= _MANY_TIME_STEPS and shape[1] < shape[0] / 2
 
 
-def _first_cell(shape: tuple[int, ...]) -> list[keras.layers.Layer]:
+def _hidden_units(n_rows: int) -> tuple[int, ...]:
+    return (32,) if n_rows < _FEW_ROWS else (64, 32)
+
+
+def _cells(shape: tuple[int, ...], n_rows: int) -> list[keras.layers.Layer]:
+    """Cells that halve the positions until some 4 to 7 are left along the longest axis, wider from one to the next."""
     axes = len(shape) - 1 if _has_channels(shape) else len(shape)
     layers: list[keras.layers.Layer] = []
     if not _has_channels(shape):
@@ -166,15 +174,16 @@ def _first_cell(shape: tuple[int, ...]) -> list[keras.layers.Layer]:
         return [*layers, keras.layers.Flatten(), keras.layers.Dense(32, activation="relu")]
     convolution = keras.layers.Conv1D if axes == 1 else keras.layers.Conv2D
     pooling = keras.layers.AveragePooling1D if axes == 1 else keras.layers.AveragePooling2D
-    return [
-        *layers,
-        convolution(8, 3, padding="same"),
-        pooling(2, padding="same"),
-        keras.layers.BatchNormalization(),
-        keras.layers.Activation("relu"),
-        keras.layers.Flatten(),
-        keras.layers.Dense(16, activation="relu"),
-    ]
+    length, n_channels = max(shape[:axes]), 8 if n_rows < _FEW_ROWS else 16
+    while length > _FEW_POSITIONS or not any(isinstance(layer, convolution) for layer in layers):
+        layers += [
+            convolution(n_channels, 3, padding="same"),
+            pooling(2, padding="same"),
+            keras.layers.BatchNormalization(),
+            keras.layers.Activation("relu"),
+        ]
+        length, n_channels = -(-length // 2), min(2 * n_channels, _MOST_CHANNELS)
+    return [*layers, keras.layers.Flatten(), *([] if n_rows < _FEW_ROWS else [keras.layers.Dropout(0.2)])]
 
 
 def _head(y: Array, kind: Literal["classification", "regression"]) -> list[keras.layers.Layer]:

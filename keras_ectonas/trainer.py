@@ -84,7 +84,7 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
     warmup_epochs : float or None
         Training of the start model before the first changes; None: a tenth of the budget, at most 10.
     epochs_per_match : float or None
-        None: a sixtieth of the budget, between 0.5 and 5.
+        None: a 120th of the budget, between 0.5 and 5.
     max_rounds : int
         Rounds of a competition at most.
     rolling_epochs : int
@@ -99,6 +99,9 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
     unit_step, min_unit_step, channel_step
         How much wider or narrower: a share of a dense layer's units, the least number of units, the number of
         channels. ``unit_step=None`` is a quarter, and a tenth with ``surgery="paper"``.
+    joint_step : float
+        Share of their widths by which all hidden dense layers, or all convolutions, become wider at once; the share
+        that undoes it when they become narrower. 0: only ever one layer.
     cell_pooling : tuple of {"average", "max", "none"}
         The pooling that new convolutional cells may have.
     spatial_axes : {1, 2, 3} or None
@@ -108,6 +111,12 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
     final_share : float
         Share of the budget that is kept for training the best candidate at the end, with a learning rate that falls
         to zero. An optimizer with a schedule of its own keeps that.
+    match_rate : float
+        Share of the learning rate that is left at the end of a match: a score is less a matter of luck after small
+        steps.
+    size_tolerance : float
+        How much score, in parts of one over the square root of the validation rows, twice the parameters are worth to
+        a candidate that underfits in greedy mode, and half the parameters to one that overfits.
     calibration_rows : int
         Training rows, at most, that calibrated surgery looks at.
 
@@ -175,10 +184,13 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         unit_step: float | None = None,
         min_unit_step: int = 2,
         channel_step: int = 3,
+        joint_step: float = 0.5,
         cell_pooling: tuple[str, ...] = ("average", "max", "none"),
         spatial_axes: int | None = None,
         final_selection: str = "archive",
         final_share: float = 0.3,
+        match_rate: float = 0.1,
+        size_tolerance: float = 0.25,
         calibration_rows: int = 2000,
     ) -> None:
         self.model = model
@@ -211,10 +223,13 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         self.unit_step = unit_step
         self.min_unit_step = min_unit_step
         self.channel_step = channel_step
+        self.joint_step = joint_step
         self.cell_pooling = cell_pooling
         self.spatial_axes = spatial_axes
         self.final_selection = final_selection
         self.final_share = final_share
+        self.match_rate = match_rate
+        self.size_tolerance = size_tolerance
         self.calibration_rows = calibration_rows
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, validation_data: Any = None) -> ECToNASTrainer:

@@ -289,7 +289,7 @@ def test_no_mutation_crosses_a_wall_and_the_rest_has_sites(mutation):
         assert shapes_of(child)[position] == (4, 4, 3)
         before = [layer is old for layer, old in zip(child.layers[:4], network.layers[:4], strict=True)]
         behind = [layer is old for layer, old in zip(child.layers[-6:], network.layers[-6:], strict=True)]
-        assert all(before) or all(behind)
+        assert all(before) or all(behind) or site.also
 
 
 def test_wall_of_unknown_shape_is_refused():
@@ -486,6 +486,10 @@ WRONG = [
     ("unit_step", 1.1, "unit_step=1.1: expected a number above 0 and at most 1"),
     ("min_unit_step", 0, "min_unit_step=0: expected a whole number of at least 1"),
     ("channel_step", 0, "channel_step=0: expected a whole number of at least 1"),
+    ("joint_step", -0.5, "joint_step=-0.5: expected a number of at least 0"),
+    ("final_share", 1.5, "final_share=1.5: expected a number of at least 0 and at most 1"),
+    ("match_rate", -1, "match_rate=-1: expected a number of at least 0 and at most 1"),
+    ("size_tolerance", "much", "size_tolerance='much': expected a number of at least 0"),
     ("calibration_rows", 0, "calibration_rows=0: expected a whole number of at least 1"),
     ("cell_pooling", (), r"cell_pooling=\(\): expected some of 'average', 'max', 'none'"),
     ("cell_pooling", ("max", "sum"), "cell_pooling='sum': expected one of 'average', 'max', 'none'"),

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from keras_ectonas.budget import Ledger
 from keras_ectonas.errors import SearchError
-from keras_ectonas.fitness import Objective
+from keras_ectonas.fitness import Objective, room_to_learn
 from keras_ectonas.lineage import ancestry
+from keras_ectonas.mutations import mutation_named
 from keras_ectonas.network import Layer, Network, Weight
 from keras_ectonas.search import Search
 from keras_ectonas.settings import SearchSettings
 from keras_ectonas.surgery import PublishedSurgery
+from keras_ectonas.surgery.inference import outputs_along
 
 ACCURACY = Objective("accuracy")
 
@@ -52,9 +54,15 @@ def convolutional_start():
     return Network((8, 8, 1), layers, nonnegative_input=True)
 
 
+def convolution_behind(channels):
+    config = {"name": "conv_behind", "filters": channels, "kernel_size": [3, 3], "strides": [1, 1], "padding": "same"}
+    config |= {"activation": "relu", "use_bias": True}
+    return Layer("Conv2D", config, weights(kernel=(3, 3, channels, channels), bias=(channels,)))
+
+
 def search_of(engine, start=None, steps_per_epoch=10, seed=0, objective=ACCURACY, **knobs):
-    chosen = SearchSettings(**{"budget": 60, **knobs})
-    ledger = Ledger.for_epochs(chosen.budget, steps_per_epoch)
+    chosen = SearchSettings(**{"budget": 60, "max_params": 20_000, **knobs})
+    ledger = Ledger.for_epochs(chosen.budget, steps_per_epoch, chosen.final_share)
     start = dense_start() if start is None else start
     return Search(start, chosen, objective, PublishedSurgery(), ledger, seed, engine.train)
 
@@ -283,3 +291,44 @@ def test_lineage_adds_up():
         assert child.parent == parent.id
         assert child.step == parent.last_step
     assert [entry.n_params for entry in search.lineage()] == [candidate.n_params for candidate in line]
+
+
+def test_the_best_is_trained_at_the_end_with_a_falling_rate():
+    engine = FakeEngine(by_chance(0))
+    search = finished(engine, final_share=0.4)
+    last = engine.jobs[-1]
+    assert last.rates == (1.0, 0.0)
+    assert last.steps >= 0.4 * search.ledger.limit - 1
+    assert all(job.rates != (1.0, 0.0) for job in engine.jobs[:-1])
+
+
+def test_what_grew_in_layers_together_is_exact_and_said_in_words():
+    network = convolutional_start().with_inserted(1, [convolution_behind(4)])
+    sites = [site for site in mutation_named("add_channels").sites(network, SearchSettings()) if site.also]
+    assert len(sites) == 1
+    child = (
+        mutation_named("add_channels").apply(network, sites[0], PublishedSurgery(), np.random.default_rng(0)).network
+    )
+    x = np.random.default_rng(1).random((5, 8, 8, 1)).astype("float32")
+    np.testing.assert_allclose(outputs_along(child, x)[-1], outputs_along(network, x)[-1], atol=1e-5)
+    words = mutation_named("add_channels").describe(network, sites[0])
+    assert words == "+3 channels in conv, 4 to 7; +3 channels in conv_behind, 4 to 7"
+    narrower = next(site for site in mutation_named("remove_channels").sites(network, SearchSettings()) if site.also)
+    assert [amount for _, amount in narrower.resized] == [1, 1]
+
+
+@pytest.mark.parametrize(("greediness", "away"), [(1.0, "remove"), (0.5, "add_")])
+def test_few_children_lead_away_from_the_goal(greediness, away):
+    search = search_of(FakeEngine(by_chance(0)), convolutional_start(), greediness=greediness, max_children=5)
+    search.step()
+    search.step()
+    kinds = [candidate.mutation for candidate in search.candidates[1:]]
+    assert sum(kind.startswith(away) and kind != "add_cell" for kind in kinds) <= 1
+
+
+@pytest.mark.parametrize(
+    ("loss", "held_out", "room"), [(1.0, 1.0, 1.0), (0.7, 1.0, 0.0), (0.1, 1.0, -1.0), (2.0, 1.0, 1.0), (1.0, 0.0, 0.0)]
+)
+def test_room_to_learn(loss, held_out, room):
+    assert room_to_learn({"loss": loss, "val_loss": held_out}) == pytest.approx(room)
+    assert room_to_learn({"val_loss": held_out}) == 0
