@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import shutil
 from collections.abc import Sequence
 from html import escape
 from typing import Any, Final
@@ -16,7 +17,7 @@ from .errors import MissingExtraError
 __all__ = ["Table", "in_words", "optional_module"]
 
 _MOST_ROWS: Final = 20
-_WIDEST: Final = 48
+_WIDEST: Final = (48, 32, 24)
 
 
 class Table(dict[str, list[Any]]):
@@ -42,9 +43,9 @@ class Table(dict[str, list[Any]]):
         return optional_module("polars", "frames").DataFrame(dict(self))
 
     def __repr__(self) -> str:
-        cells = [list(self), *self._shown()]
+        names, cells = self._fitting(shutil.get_terminal_size((120, 24)).columns)
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        numeric = [all(value is None or _is_number(value) for value in column) for column in self.values()]
+        numeric = [all(value is None or _is_number(value) for value in self[name]) for name in names]
         lines = [
             "  ".join(
                 cell.rjust(width) if right else cell.ljust(width)
@@ -52,22 +53,35 @@ class Table(dict[str, list[Any]]):
             ).rstrip()
             for row in cells
         ]
-        return "\n".join([*lines, f"[{self.n_rows} rows]"])
+        hidden = [name for name in self if name not in names]
+        rest = f", and the columns {', '.join(hidden)}" if hidden else ""
+        return "\n".join([*lines, f"[{self.n_rows:,} rows{rest}]"])
+
+    def _fitting(self, width: int) -> tuple[list[str], list[list[str]]]:
+        """As many columns as fit, the first ones, with long words cut where that helps; names and cells."""
+        names = list(self)
+        for n_columns in range(len(names), 0, -1):
+            for widest in _WIDEST:
+                cells = [names[:n_columns], *self._shown(n_columns, widest)]
+                if sum(max(map(len, column)) + 2 for column in zip(*cells, strict=True)) - 2 <= width:
+                    return names[:n_columns], cells
+        return names[:1], [names[:1], *self._shown(1, _WIDEST[-1])]
 
     def _repr_html_(self) -> str:
         def row(cells: Sequence[str], tag: str) -> str:
             return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
-        body = "".join(row(cells, "td") for cells in self._shown())
+        body = "".join(row(cells, "td") for cells in self._shown(len(self), _WIDEST[0]))
         return f"<table><thead>{row(list(self), 'th')}</thead><tbody>{body}</tbody></table><p>{self.n_rows:,} rows</p>"
 
-    def _shown(self) -> list[list[str]]:
+    def _shown(self, n_columns: int, widest: int) -> list[list[str]]:
         """Cells of the first and last rows."""
         indices: list[int | None] = list(range(self.n_rows))
         if self.n_rows > _MOST_ROWS:
             half = _MOST_ROWS // 2
             indices = [*range(half), None, *range(self.n_rows - half, self.n_rows)]
-        return [["..." if k is None else _cell(column[k]) for column in self.values()] for k in indices]
+        columns = list(self.values())[:n_columns]
+        return [["..." if k is None else _cell(column[k], widest) for column in columns] for k in indices]
 
 
 def in_words(value: Any) -> str:
@@ -79,9 +93,9 @@ def in_words(value: Any) -> str:
     return str(value)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, widest: int) -> str:
     text = " ".join(in_words(value).split())
-    return text if len(text) <= _WIDEST else text[: _WIDEST - 3] + "..."
+    return text if len(text) <= widest else text[: widest - 3] + "..."
 
 
 def _is_number(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, Self, final
 
 from ..tables import optional_module
@@ -64,7 +65,7 @@ class _Display(ABC):
     def _draw(self, ax: Any, options: dict[str, Any]) -> None:
         """Draw on axes."""
 
-    def _draw_candidates(self, ax: Any, rows: list[tuple[dict[str, Any], float, float]]) -> None:
+    def _draw_candidates(self, ax: Any, rows: Sequence[tuple[dict[str, Any], float, float]]) -> None:
         """Candidates as points, by what became of them."""
         for status in ("lost", "competing", "failed", "parent", "winner"):
             chosen = [(x, y) for own, x, y in rows if own["status"] == status]
@@ -144,7 +145,7 @@ class FamilyTreeDisplay(_Display):
 
 @final
 class MutationDisplay(_Display):
-    """What each kind of mutation brought: the median gain over the parent, and how many went on."""
+    """What each kind of mutation brought: the median improvement over the parent, and how many went on."""
 
     def _draw(self, ax: Any, options: dict[str, Any]) -> None:
         found = mutation_summaries(self.story)
@@ -155,5 +156,4 @@ class MutationDisplay(_Display):
         ax.axvline(0, color="0.3", linewidth=0.8)
         ax.margins(x=0.25)
         ax.invert_yaxis()
-        better = "" if self.story.objective.higher_is_better else ", lower is better"
-        ax.set(xlabel=f"median gain in {self.story.objective.name} over the parent{better}")
+        ax.set(xlabel=f"median improvement in {self.story.objective.name} over the parent")

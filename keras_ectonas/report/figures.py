@@ -1,4 +1,4 @@
-"""What the pictures of a search show, as numbers and words. It draws nothing and knows no estimator but its attributes."""
+"""What the pictures of a search show, as numbers and words: read off a fitted estimator's attributes, nothing drawn."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from sklearn.exceptions import NotFittedError
 
 from ..fitness import Objective
 from ..lineage import Lineage
 
-__all__ = ["MutationSummary", "Node", "Story", "TREE_ROW", "family_tree", "mutation_summaries", "staircase", "ticks"]
-
-TREE_ROW: Final = 1.0
+__all__ = ["MutationSummary", "Node", "Story", "family_tree", "mutation_summaries", "staircase", "ticks"]
 
 
 @dataclass(frozen=True)
@@ -107,9 +105,9 @@ def family_tree(candidates: Iterable[Mapping[str, Any]]) -> list[Node]:
     for column in sorted(columns):
         members = columns[column]
         order = sorted(members, key=lambda own: (nodes[own["parent"]].row if column else 0.0, own["id"]))
-        top = -(len(order) - 1) * TREE_ROW / 2
+        top = -(len(order) - 1) / 2
         for place, own in enumerate(order):
-            nodes[own["id"]] = Node(own["id"], own["parent"], column, top + place * TREE_ROW)
+            nodes[own["id"]] = Node(own["id"], own["parent"], column, top + place)
     return list(nodes.values())
 
 
