@@ -54,7 +54,7 @@ def extended_front(
     objective : Objective
         Which of two scores is better.
     most : int
-        Of more members the one that is missed least goes.
+        Of more members the one goes that has others close to it.
 
     Returns
     -------
@@ -73,14 +73,23 @@ def extended_front(
 
 
 def _thinned(front: list[FrontMember], objective: Objective) -> list[FrontMember]:
-    """Without the inner member that adds the least area under the front, sizes taken as ratios."""
+    """Without the inner member whose neighbours are closest to each other, so that the rest stays evenly spread.
 
-    def area(index: int) -> float:
-        own = front[index]
-        gained = objective.goodness(own.score) - objective.goodness(front[index - 1].score)
-        return gained * math.log(front[index + 1].n_params / max(own.n_params, 1))
+    Sizes are compared as ratios, scores as differences, both as shares of what the front spans.
+    """
 
-    least = min(range(1, len(front) - 1), key=area)
+    def distance(smaller: FrontMember, larger: FrontMember) -> tuple[float, float]:
+        return (
+            math.log(larger.n_params / max(smaller.n_params, 1)),
+            objective.goodness(larger.score) - objective.goodness(smaller.score),
+        )
+
+    def gap(index: int) -> float:
+        ratio, gain = distance(front[index - 1], front[index + 1])
+        return ratio / whole_ratio + gain / whole_gain
+
+    whole_ratio, whole_gain = distance(front[0], front[-1])
+    least = min(range(1, len(front) - 1), key=gap)
     return front[:least] + front[least + 1 :]
 
 

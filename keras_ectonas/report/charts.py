@@ -195,8 +195,8 @@ def front_chart(story: Story) -> Markup:
     return _figure(
         "front-chart",
         f"Upwards: {name} on the validation rows; to the right: parameters, on a logarithmic scale. The line is the "
-        "front; its rings are networks whose weights were kept. Star: the winner; large dots: parents; small dots: those "
-        "who lost; crosses: those who failed; each with the mean score of its last match.",
+        "front; its rings are networks whose weights were kept. Star: the winner; large dots: parents; small dots: "
+        "those who lost; crosses: those who failed; each with the mean score of its last match.",
         _WIDTH,
         _HEIGHT,
         _axes(x, y, "parameters", name),
