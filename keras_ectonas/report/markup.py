@@ -86,7 +86,7 @@ def table(
         )
         for row in rows
     ]
-    parts = element("caption", caption), element("thead", head), element("tbody", body)
+    parts = element("caption", element("span", caption)), element("thead", head), element("tbody", body)
     # What is wider than the window scrolls by itself, and by keyboard.
     return element(
         "div", element("table", *parts, **attributes), class_="wide", tabindex="0", role="region", aria_label=caption

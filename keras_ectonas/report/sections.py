@@ -70,11 +70,11 @@ def _layers(story: Story, account: Account, **_: Any) -> Content:
             after["options"], after["output"], after["n_params"]
         ):  # fmt: skip
             change = "changed"
-        rows.append((_code((after or before or {})["name"]), *_layer_cells(before), *_layer_cells(after), change))
-    columns = ["Layer", "Before", "Outputs", "Parameters", "After", "Outputs", "Parameters", "Change"]
+        rows.append((_code((after or before or {})["name"]), change, *_layer_cells(before), *_layer_cells(after)))
+    columns = ["Layer", "Change", "Before", "Outputs", "Parameters", "After", "Outputs", "Parameters"]
     totals = [sum(layers["n_params"]) for layers in (account.start, account.winner)]
-    rows.append(("All layers", "", "", f"{totals[0]:,}", "", "", f"{totals[1]:,}", f"{totals[1] - totals[0]:+,}"))
-    return table("The start model and the winner, layer by layer", columns, rows, numeric=(3, 6))
+    rows.append(("All layers", f"{totals[1] - totals[0]:+,}", "", "", f"{totals[0]:,}", "", "", f"{totals[1]:,}"))
+    return table("The start model and the winner, layer by layer", columns, rows, numeric=(4, 7))
 
 
 def _layer_cells(layer: dict[str, Any] | None) -> tuple[str, str, str]:
@@ -106,18 +106,18 @@ def _lineage(story: Story, account: Account, **_: Any) -> Content:
         rows.append(
             (
                 str(number) if is_change else "-",
-                str(entry.generation),
-                _candidate_link(entry.candidate),
-                f"{entry.epoch:.1f}",
                 entry.description,
+                _candidate_link(entry.candidate),
+                str(entry.generation),
+                f"{entry.epoch:.1f}",
                 in_words(entry.score),
                 f"{entry.n_params:,}",
             )
         )
-    columns = ["Change", "Generation", "Candidate", "Epoch", "What changed", "Score", "Parameters"]
+    columns = ["Change", "What changed", "Candidate", "Generation", "Epoch", "Score", "Parameters"]
     return [
         lineage_chart(story),
-        table("From the start model to the winner", columns, rows, numeric=(0, 1, 2, 3, 5, 6)),
+        table("From the start model to the winner", columns, rows, numeric=(0, 2, 3, 4, 5, 6)),
     ]
 
 
@@ -208,21 +208,21 @@ def _candidates(story: Story, account: Account, **_: Any) -> Content:
     rows = [
         (
             element("span", str(c["id"]), id=f"candidate-{c['id']}", tabindex="-1"),
-            "" if c["parent"] is None else _candidate_link(c["parent"]),
-            str(c["generation"]),
             c["description"],
             in_words(c["score"]),
             f"{c['n_params']:,}",
             c["status"],
             f"{c['epochs']:.1f}",
             f"{c['seconds']:.1f}",
+            "" if c["parent"] is None else _candidate_link(c["parent"]),
+            str(c["generation"]),
             c["architecture"],
         )
         for c in story.candidates
     ]
-    columns = ["Candidate", "Parent", "Generation", "Change", "Score", "Parameters", "Status", "Epochs", "Seconds",
+    columns = ["Candidate", "Change", "Score", "Parameters", "Status", "Epochs", "Seconds", "Parent", "Generation",
                "Weighted layers"]  # fmt: skip
-    listed = table("Every candidate that was trained", columns, rows, numeric=(0, 1, 2, 4, 5, 7, 8))
+    listed = table("Every candidate that was trained", columns, rows, numeric=(0, 2, 3, 5, 6, 7, 8))
     return element("div", listed, class_="long")
 
 
