@@ -148,8 +148,9 @@ def lineage_chart(story: Story) -> Markup:
             f"Epoch {entry.epoch:.1f}, generation {entry.generation}: {entry.description}; {story.objective.name} "
             f"{in_words(entry.score)}; {entry.n_params:,} parameters",
             element("line", x1=x(entry.epoch), x2=x(entry.epoch), y1=_TOP, y2=_HEIGHT - _BOTTOM, class_="change"),
-            element("circle", cx=x(entry.epoch), cy=_TOP + 8, r=8, class_="badge"),
-            _text(str(number), x(entry.epoch), _TOP + 12, class_="badge-number"),
+            # In three heights, because changes can be close to each other.
+            element("circle", cx=x(entry.epoch), cy=_TOP + 8 + 17 * (number % 3), r=8, class_="badge"),
+            _text(str(number), x(entry.epoch), _TOP + 12 + 17 * (number % 3), class_="badge-number"),
         )
         for number, entry in enumerate((e for e in story.lineage if e.mutation not in ("start", "identity")), 1)
     ]
