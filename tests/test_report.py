@@ -2,7 +2,10 @@
 
 import re
 import time
+import tomllib
 from html.parser import HTMLParser
+from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -246,8 +249,11 @@ def test_staircase_turns_at_right_angles():
     assert corners == [(1, 0.1), (3, 0.1), (3, 0.5), (4, 0.5), (4, 0.6)]
 
 
-def test_script_sets_text_and_never_markup():
-    from importlib import resources
+def test_css_and_script_are_packaged():
+    settings = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    assert {"report/*.css", "report/*.js"} <= set(settings["tool"]["setuptools"]["package-data"]["keras_ectonas"])
 
+
+def test_script_sets_text_and_never_markup():
     script = resources.files("keras_ectonas.report").joinpath("page.js").read_text()
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval|http", script)

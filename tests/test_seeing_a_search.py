@@ -20,6 +20,7 @@ from keras_ectonas.errors import InputError, MissingExtraError
 from keras_ectonas.report import FamilyTreeDisplay, LineageDisplay, MutationDisplay, ParetoFrontDisplay
 
 KNOBS = {"budget": 5, "verbose": 0, "random_state": 0, "max_children": 3, "epochs_per_match": 0.5}
+WIDER = {**KNOBS, "budget": 8, "max_children": 6}
 HELD_OUT = images(80, seed=5)
 
 
@@ -30,14 +31,14 @@ def every_member(fitted):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return ECToNASTrainer(conv_model(), **KNOBS).fit(*images(), validation_data=HELD_OUT)
+    return ECToNASTrainer(conv_model(), **WIDER).fit(*images(), validation_data=HELD_OUT)
 
 
 @pytest.mark.parametrize("engine", ["compiled", pytest.param("fit", marks=pytest.mark.slow)])
 def test_selected_models_score_what_is_recorded(engine, fitted):
     trainer = fitted
     if engine == "fit":
-        trainer = ECToNASTrainer(conv_model(), engine="fit", **KNOBS).fit(*images(), validation_data=HELD_OUT)
+        trainer = ECToNASTrainer(conv_model(), engine="fit", **WIDER).fit(*images(), validation_data=HELD_OUT)
     members = list(every_member(trainer))
     assert len(members) > 1
     for model, n_params, score in members:

@@ -116,7 +116,11 @@ class ParetoFrontDisplay(_Display):
         ax.plot(*zip(*corners, strict=True), **{"color": "black", "linewidth": 1, "label": "front", **options})
         members = [(member["n_params"], member["score"]) for member in story.front]
         ax.scatter(*zip(*members, strict=True), s=36, facecolors="none", edgecolors="black", zorder=4)
+        ticker = optional_module("matplotlib.ticker", "plot")
         ax.set_xscale("log")
+        ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter("{x:,.0f}")
+        ax.xaxis.set_minor_formatter(ticker.NullFormatter())
         ax.set(xlabel="parameters", ylabel=f"{story.objective.name}, validation rows")
         ax.legend()
 

@@ -267,14 +267,14 @@ def _duration(seconds: float) -> str:
 
 SECTIONS: Final[tuple[tuple[str, str, Callable[..., Content]], ...]] = (
     ("summary", "Summary", _summary),
-    ("data", "What went in", _went_in),
-    ("winner", "The winner, layer by layer", _layers),
     ("lineage", "How it came about", _lineage),
     ("front", "Score against size", _front),
+    ("winner", "The winner, layer by layer", _layers),
     ("tree", "Family tree", _tree),
     ("mutations", "What changes brought", _mutations),
     ("cost", "Cost", _cost),
     ("failures", "Failures and refusals", _failures),
+    ("data", "What went in", _went_in),
     ("use", "Using the models", _use),
     ("candidates", "All candidates", _candidates),
 )
