@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import os
 import platform
+import reprlib
 from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
 import keras
-import numpy as np
 from sklearn.exceptions import NotFittedError
 
 from .account import Account, ParetoFront, epochs_by_purpose, layer_rows
@@ -24,7 +24,8 @@ from .tables import Table
 __all__ = ["FittedSearch"]
 
 _PACKAGES = ("keras-ectonas", "keras", "numpy", "scikit-learn")
-_LONGEST = 200
+# A value of the user's own that cannot be written does no harm here.
+_WRITER = reprlib.Repr(maxlevel=4, maxdict=20, maxlist=20, maxtuple=20, maxstring=200, maxother=200)
 
 
 class FittedSearch:
@@ -125,18 +126,13 @@ def _as_table(parameters: Mapping[str, Any], estimator: Any) -> Table:
     defaults = {name: parameter.default for name, parameter in inspect.signature(estimator).parameters.items()}
     return Table(
         name=list(parameters),
-        value=[_shortened(value) for value in parameters.values()],
+        value=[_WRITER.repr(value) for value in parameters.values()],
         is_default=[_is_default(value, defaults.get(name)) for name, value in parameters.items()],
     )
 
 
 def _is_default(value: Any, default: Any) -> bool:
     return value is default or (isinstance(value, (int, float, str, tuple)) and value == default)
-
-
-def _shortened(value: Any) -> str:
-    text = np.array2string(value, threshold=8) if isinstance(value, np.ndarray) else repr(value)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
 def _versions() -> dict[str, str]:

@@ -127,6 +127,16 @@ def test_report_of_a_real_search(fitted, tmp_path):
     assert 0 < seconds["training"] + seconds["surgery"] <= seconds["total"] == fitted.seconds_
 
 
+def test_parameter_that_cannot_be_written_does_no_harm(tmp_path):
+    class Secretive(keras.callbacks.Callback):
+        def __repr__(self):
+            raise RuntimeError("not telling")
+
+    trainer = ECToNASTrainer(dense_model(), **{**KNOBS, "budget": 1}, callbacks=[Secretive()]).fit(*table())
+    trainer.report(tmp_path / "report.html")
+    assert "Secretive instance" in (tmp_path / "report.html").read_text()
+
+
 def test_records_are_every_look_at_every_candidate(fitted):
     assert set(fitted.records_["candidate"]) == set(fitted.candidates_["id"])
     assert set(fitted.pareto_front_["score"]) <= set(fitted.records_["score"])
