@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import os
 import platform
@@ -24,8 +25,6 @@ from .tables import Table
 __all__ = ["FittedSearch"]
 
 _PACKAGES = ("keras-ectonas", "keras", "numpy", "scikit-learn")
-# A value of the user's own that cannot be written does no harm here.
-_WRITER = reprlib.Repr(maxlevel=4, maxdict=20, maxlist=20, maxtuple=20, maxstring=200, maxother=200)
 
 
 class FittedSearch:
@@ -124,9 +123,13 @@ def _data_in_words(session: Session) -> dict[str, str]:
 
 def _as_table(parameters: Mapping[str, Any], estimator: Any) -> Table:
     defaults = {name: parameter.default for name, parameter in inspect.signature(estimator).parameters.items()}
+    # What is of the user's own and cannot be written does no harm here.
+    writer = reprlib.Repr()
+    writer.maxother = writer.maxstring = 200
+    writer.maxdict = writer.maxlist = writer.maxtuple = 20
     return Table(
         name=list(parameters),
-        value=[_WRITER.repr(value) for value in parameters.values()],
+        value=[writer.repr(value) for value in parameters.values()],
         is_default=[_is_default(value, defaults.get(name)) for name, value in parameters.items()],
     )
 
@@ -138,9 +141,10 @@ def _is_default(value: Any, default: Any) -> bool:
 def _versions() -> dict[str, str]:
     backend = keras.backend.backend()
     versions = {"Python": platform.python_version()}
-    for package in (*_PACKAGES, backend):
+    for package in _PACKAGES:
         try:
             versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # Such as tensorflow-cpu, which has another name than its module.
-            versions[package] = "unknown"
-    return versions | {"Keras runs on": backend}
+        except metadata.PackageNotFoundError:  # It runs from a folder.
+            versions[package] = "not installed"
+    # A backend can be installed under several names.
+    return versions | {f"{backend}, the backend": str(importlib.import_module(backend).__version__)}
