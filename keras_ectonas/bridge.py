@@ -128,7 +128,8 @@ class Blueprint:
         return np.concatenate(outputs)
 
     def layer(self, layer: Layer) -> keras.layers.Layer:
-        cls: Any = self.classes.get(layer.kind) or getattr(keras.layers, layer.kind, None)
+        cls: Any = self.classes.get(layer.kind) or keras.saving.get_registered_object(layer.kind)
+        cls = cls or getattr(keras.layers, layer.kind, None)
         if cls is None:
             raise InputError(f"layer {layer.name!r}: no class is known for {layer.kind!r}.")
         config = dict(layer.config)

@@ -10,12 +10,13 @@ from .bridge import Blueprint, LiveModel, network_of
 from .compilation import Compilation
 from .data import checked_array, checked_targets
 from .errors import InputError
+from .fitted import FittedSearch
 from .trainer import ECToNASTrainer
 
 __all__ = ["ECToNASCallback"]
 
 
-class ECToNASCallback(keras.callbacks.Callback):  # type: ignore[misc]
+class ECToNASCallback(FittedSearch, keras.callbacks.Callback):  # type: ignore[misc]
     """Search when ``model.fit`` ends, from the model that it trained, and leave the winner in the model.
 
     Parameters
@@ -30,7 +31,7 @@ class ECToNASCallback(keras.callbacks.Callback):  # type: ignore[misc]
     Attributes
     ----------
     lineage_, candidates_, history_, n_epochs_ and the others
-        As those of `ECToNASTrainer`.
+        As those of `ECToNASTrainer`; the methods ``select`` and ``report`` too.
 
     Raises
     ------
@@ -65,13 +66,10 @@ class ECToNASCallback(keras.callbacks.Callback):  # type: ignore[misc]
         session.start = start
         session.start_step = int(self.model.optimizer.iterations)
         search = session.run()
-        for name, value in session.results(search).items():
-            setattr(self, name, value)
-        if session.task.is_classification:
-            self.classes_ = session.task.classes
         if search.best != 0:
             _replace_layers(self.model, session.blueprint, search.winner().network)
         self.model_ = self.model
+        self._keep(session, search, self._trainer.get_params(deep=False), ECToNASTrainer)
 
     def _session(self) -> Any:
         self._trainer.model = self.model

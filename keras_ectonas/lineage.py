@@ -6,12 +6,23 @@ Plain data. Failure is data too: a candidate that diverged is recorded like one 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from .network import Network
+from .tables import Table
 
-__all__ = ["Candidate", "EpochRecord", "LineageEntry", "Refusal", "TrainingJob", "TrainingOutcome", "ancestry"]
+__all__ = [
+    "Candidate",
+    "EpochRecord",
+    "Lineage",
+    "LineageEntry",
+    "Match",
+    "Refusal",
+    "TrainingJob",
+    "TrainingOutcome",
+    "ancestry",
+]
 
 Status = Literal["competing", "lost", "failed", "parent"]
 
@@ -156,6 +167,26 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class Match:
+    """Two candidates met.
+
+    Parameters
+    ----------
+    generation : int
+    phase : str
+    first, second : int
+    winner : int or None
+        None if both failed.
+    """
+
+    generation: int
+    phase: str
+    first: int
+    second: int
+    winner: int | None
+
+
+@dataclass(frozen=True)
 class LineageEntry:
     """One step on the way from the start model to the winner.
 
@@ -189,6 +220,26 @@ class LineageEntry:
 
     def as_dict(self) -> dict[str, Any]:
         return dict(self.__dict__)
+
+
+class Lineage(list[LineageEntry]):
+    """The changes from the start model to the winner: a list that prints a line for each and makes frames."""
+
+    def table(self) -> Table:
+        """As columns."""
+        names = [entry_field.name for entry_field in fields(LineageEntry)]
+        return Table({name: [getattr(entry, name) for entry in self] for name in names})
+
+    def to_pandas(self) -> Any:
+        """A ``pandas.DataFrame``."""
+        return self.table().to_pandas()
+
+    def to_polars(self) -> Any:
+        """A ``polars.DataFrame``."""
+        return self.table().to_polars()
+
+    def __repr__(self) -> str:
+        return "\n".join(map(str, self)) or "[]"
 
 
 def ancestry(candidates: Sequence[Candidate], last: int) -> list[Candidate]:

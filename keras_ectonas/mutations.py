@@ -118,7 +118,7 @@ class AddDense(Mutation):
         layer = network.layers[site.layer]
         inputs, outputs = layer.value("kernel").shape
         n_units = inputs if insertion_keeps_width(network, site.layer) else 2 * outputs
-        return f"+ a dense layer of {n_units} units before {layer.name}"
+        return f"+ a dense layer of {_counted(n_units, 'unit')} before {layer.name}"
 
     def is_exact(self, network: Network, site: Site) -> bool:
         return True
@@ -138,7 +138,7 @@ class RemoveDense(Mutation):
 
     def describe(self, network: Network, site: Site) -> str:
         layer = network.layers[site.layer]
-        return f"- the dense layer {layer.name} of {_width(layer)} units"
+        return f"- the dense layer {layer.name} of {_counted(_width(layer), 'unit')}"
 
 
 @final
@@ -232,7 +232,8 @@ class RemoveCell(Mutation):
     def describe(self, network: Network, site: Site) -> str:
         layer = network.layers[site.layer]
         n_layers = cell_at(network, site.layer).stop - site.layer
-        return f"- the convolutional cell {layer.name} of {_width(layer)} channels ({n_layers} layers)"
+        of = f"{_counted(_width(layer), 'channel')} ({_counted(n_layers, 'layer')})"
+        return f"- the convolutional cell {layer.name} of {of}"
 
 
 @final
@@ -363,6 +364,9 @@ def _resized_in_words(network: Network, site: Site, sign: int) -> str:
         layer = network.layers[index]
         old, change = _width(layer), sign * amount
         what = "unit" if _is_dense(layer) else "channel"
-        plural = "s" if abs(change) != 1 else ""
-        parts.append(f"{change:+d} {what}{plural} in {layer.name}, {old} to {old + change}")
+        parts.append(f"{_counted(change, what, '+d')} in {layer.name}, {old} to {old + change}")
     return "; ".join(parts)
+
+
+def _counted(number: int, what: str, form: str = "d") -> str:
+    return f"{number:{form}} {what}{'s' if abs(number) != 1 else ''}"

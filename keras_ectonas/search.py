@@ -17,7 +17,8 @@ import numpy as np
 from .budget import Ledger
 from .errors import SearchError, SurgeryError
 from .fitness import Objective, room_to_learn
-from .lineage import Candidate, LineageEntry, Refusal, TrainingJob, TrainingOutcome, ancestry
+from .front import FrontMember, extended_front
+from .lineage import Candidate, LineageEntry, Match, Refusal, TrainingJob, TrainingOutcome, ancestry
 from .mutations import MUTATIONS, Mutation, Site
 from .network import Network
 from .planning import Plan, planned, warmup_steps
@@ -49,6 +50,13 @@ class Search:
         Differences in score, as shares, that may be luck.
     clock : callable
         Seconds, for ``max_time``.
+
+    Attributes
+    ----------
+    front : list of FrontMember
+        Of everybody who was ever scored, with weights.
+    seconds : dict of str to float
+        By the clock on the wall, for ``"training"`` and for ``"surgery"``.
     """
 
     start: Network
@@ -63,6 +71,9 @@ class Search:
     clock: Callable[[], float] = time.monotonic
     candidates: list[Candidate] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
+    matches: list[Match] = field(default_factory=list)
+    front: list[FrontMember] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
     phase: Phase = "warmup"
     generation: int = 0
     parents: list[int] = field(default_factory=list)
@@ -213,6 +224,10 @@ class Search:
         self.ended_by = reason
         self.phase = "done"
 
+    def _spend(self, purpose: str, began: float) -> None:
+        """Book the seconds since `began`."""
+        self.seconds[purpose] = self.seconds.get(purpose, 0.0) + time.perf_counter() - began
+
     def _out_of_time(self) -> bool:
         limit = self.settings.max_time
         return limit is not None and self.clock() - self._started >= limit
@@ -279,12 +294,13 @@ class Search:
 
     def _operate(self, parent: int, mutation: Mutation, site: Site) -> Operated | None:
         network = self._network(parent)
-        operated, reason = None, ""
+        operated, reason, began = None, "", time.perf_counter()
         try:
             operated = mutation.apply(network, site, self.surgery, self.rng)
             reason = self._degenerate(operated.network, network)
         except SurgeryError as error:
             reason = str(error)
+        self._spend("surgery", began)
         if reason:
             description = mutation.describe(network, site)
             self.refusals.append(Refusal(self.generation, parent, mutation.name, description, reason))
@@ -348,6 +364,7 @@ class Search:
         left = []
         for pairs, lucky in drawn:
             winners = round_winners(pairs, lambda candidate: self._preference(candidate, greediness))
+            self.matches += [Match(self.generation, self.phase, *pair, _winner_of(pair, winners)) for pair in pairs]
             left.append(lucky + winners)
         self._dismiss(pools, [candidate for pool in left for candidate in pool])
         return left
@@ -394,7 +411,10 @@ class Search:
             jobs.append(
                 TrainingJob(candidate, self._network(candidate), own.last_step, steps, self._job_seed(own), rates)
             )
-        for job, outcome in zip(jobs, self.train(jobs), strict=True):
+        began = time.perf_counter()
+        outcomes = self.train(jobs)
+        self._spend("training", began)
+        for job, outcome in zip(jobs, outcomes, strict=True):
             self.ledger.charge(job.candidate, purpose, outcome.steps)
             self._book(self.candidates[job.candidate], outcome)
 
@@ -416,6 +436,8 @@ class Search:
         if outcome.records:
             last = outcome.records[-self.settings.rolling_epochs :]
             candidate.score = sum(record.score for record in last) / len(last)
+            scored = FrontMember(candidate.id, candidate.last_step, candidate.n_params, last[-1].score, outcome.network)
+            self.front = extended_front(self.front, scored, self.objective)
 
     # The final selection.
 
@@ -436,3 +458,7 @@ class Search:
         own, start = self.candidates[candidate], self.candidates[0]
         fitness = self.objective.fitness(own.score, own.n_params, start.score, start.n_params, self.settings.greediness)
         return fitness, self.objective.goodness(own.score)
+
+
+def _winner_of(pair: tuple[int, int], winners: Sequence[int]) -> int | None:
+    return next((candidate for candidate in pair if candidate in winners), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -12,12 +13,13 @@ import keras
 import numpy as np
 from joblib import effective_n_jobs
 
+from .account import ParetoFront, candidate_columns, record_columns, winner_history
 from .bridge import Blueprint
 from .budget import Ledger
 from .data import TrainingData
 from .engines import Assignment, Deadline, Engine, FitEngine
 from .errors import InputError
-from .lineage import ancestry
+from .lineage import Lineage
 from .network import Network
 from .parallel import ParallelEngine, is_spread_out
 from .planning import epochs_per_match
@@ -30,7 +32,7 @@ from .task import Task
 
 _LOGGER = logging.getLogger(__name__)
 
-__all__ = ["Session", "candidate_columns", "check_choices", "n_workers", "settings_from", "winner_history"]
+__all__ = ["Session", "check_choices", "n_workers", "settings_from"]
 
 
 def settings_from(parameters: Mapping[str, Any]) -> SearchSettings:
@@ -88,6 +90,7 @@ class Session:
 
     def run(self) -> Search:
         """Search until the budget is spent, time is up, or somebody interrupts."""
+        began = time.perf_counter()
         engine = self._engine()
         search = Search(
             self.start,
@@ -100,31 +103,40 @@ class Session:
             start_step=self.start_step,
             tolerance=self.settings.size_tolerance / math.sqrt(len(self.data.validation)),
         )
-        progress = Progress(self.verbose)
         try:
-            search.run(progress.update)
+            with Progress(self.verbose) as progress:
+                search.run(progress.update)
+                progress.finish(search)
         finally:
             engine.close()
-        progress.finish(search)
+        search.seconds["total"] = search.seconds.get("total", 0.0) + time.perf_counter() - began
         return search
 
-    def model(self, search: Search) -> keras.Sequential:
-        """The winner as a plain Keras model, trained and compiled."""
+    def network(self, search: Search) -> Network:
+        """The winner with its weights."""
         network = search.winner().network
         if network is None:
             raise InputError("the winner's weights are gone")
-        return self.blueprint.build(network).model
+        return network
+
+    def model(self, search: Search) -> keras.Sequential:
+        """The winner as a plain Keras model, trained and compiled."""
+        return self.blueprint.build(self.network(search)).model
 
     def results(self, search: Search) -> dict[str, Any]:
         """The fitted attributes that a trainer and a callback have in common."""
         return {
-            "lineage_": search.lineage(),
+            "lineage_": Lineage(search.lineage()),
             "candidates_": candidate_columns(search),
+            "records_": record_columns(search),
+            "pareto_front_": ParetoFront.of(search),
             "refusals_": list(search.refusals),
             "history_": winner_history(search),
             "n_epochs_": search.ledger.epochs_spent,
             "ended_by_": search.ended_by,
             "best_score_": search.winner().score,
+            "objective_": search.objective,
+            "seconds_": search.seconds["total"],
         }
 
     def _surgery(self) -> Surgery:
@@ -195,39 +207,3 @@ def _check_start(network: Network, settings: SearchSettings) -> None:
         )
     if not network.is_finite():
         raise InputError("model has weights that are NaN or infinite.")
-
-
-def candidate_columns(search: Search) -> dict[str, list[Any]]:
-    """Every candidate ever made, as columns for a data frame."""
-    per_epoch = search.ledger.steps_per_epoch
-    candidates = search.candidates
-    return {
-        "id": [c.id for c in candidates],
-        "parent": [c.parent for c in candidates],
-        "generation": [c.generation for c in candidates],
-        "mutation": [c.mutation for c in candidates],
-        "description": [c.description for c in candidates],
-        "architecture": [c.architecture for c in candidates],
-        "n_params": [c.n_params for c in candidates],
-        "score": [c.score for c in candidates],
-        "status": ["winner" if c.id == search.best else c.status for c in candidates],
-        "first_epoch": [c.step / per_epoch for c in candidates],
-        "epochs": [c.steps / per_epoch for c in candidates],
-        "seconds": [c.seconds for c in candidates],
-        "remark": [c.remark for c in candidates],
-    }
-
-
-def winner_history(search: Search) -> dict[str, list[float]]:
-    """What Keras reported along the winner's lineage, inherited epochs included.
-
-    ``"epoch"`` tells how many epochs the lineage had been trained for at each entry, parts of one included. A
-    metric that was not reported at an entry is NaN there.
-    """
-    records = [r for c in ancestry(search.candidates, search.best) for r in c.records]
-    names = dict.fromkeys(name for record in records for name in record.logs)
-    history = {"epoch": [record.step / search.ledger.steps_per_epoch for record in records]}
-    for name in names:
-        history[name] = [record.logs.get(name, float("nan")) for record in records]
-    history["score"] = [record.score for record in records]
-    return history

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .data import checked_array, checked_targets
 from .engines.fit import outputs_of
 from .errors import InputError
+from .fitted import FittedSearch
 from .network import Array
 from .preparation import prepared_session
 from .session import Session
@@ -29,7 +30,7 @@ def _learns_labels(estimator: ECToNASTrainer) -> bool:
     return True
 
 
-class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
+class ECToNASTrainer(FittedSearch, BaseEstimator):  # type: ignore[misc]
     """Train a Keras model while searching for a better architecture.
 
     The model is trained, and while it trains small changes to its architecture are tried: wider, narrower, deeper,
@@ -125,9 +126,14 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
     model_ : keras.Sequential
         The winner, trained and compiled.
     lineage_ : list of LineageEntry
-        The changes from the start to the winner.
+        The changes from the start to the winner; prints a line for each, and has ``to_pandas`` and ``to_polars``.
     candidates_ : dict of str to list
-        Every candidate ever trained, as columns.
+        Every candidate ever trained, as columns; prints as a table, and has ``to_pandas`` and ``to_polars``.
+    pareto_front_ : dict of str to list
+        The networks than which no other was both smaller and better, as columns; at most 32. `select` gives their
+        models.
+    records_ : dict of str to list
+        Every look at every candidate, as columns: epoch and score.
     refusals_ : list of Refusal
         Changes that were not tried, and why.
     history_ : dict of str to list
@@ -136,6 +142,10 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         Epochs spent.
     best_score_ : float
         The winner's score on the validation rows.
+    objective_ : Objective
+        The name of the score, and whether more of it is better.
+    seconds_ : float
+        That the search took.
     ended_by_ : {"budget", "max_time", "interrupted"}
     classes_ : ndarray
         For labels: in the order of the columns of ``predict_proba``.
@@ -256,12 +266,8 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         """
         session = self._session(X, y, sample_weight, validation_data)
         search = session.run()
-        self.task_ = session.task
         self.model_ = session.model(search)
-        for name, value in session.results(search).items():
-            setattr(self, name, value)
-        if session.task.is_classification:
-            self.classes_ = session.task.classes
+        self._keep(session, search, self.get_params(deep=False), type(self))
         return self
 
     def predict(self, X: Any) -> Array:

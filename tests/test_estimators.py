@@ -290,7 +290,7 @@ def test_verbose(capsys):
     ECToNASTrainer(dense_model(), **{**QUICK, "verbose": 2}).fit(x, y)
     shown = capsys.readouterr().out
     assert "of 4.0 epochs" in shown
-    assert "candidate 1 of 0: no change" in shown
+    assert "generation 1, between mutations: candidate" in shown
 
 
 X, Y = table()
