@@ -49,6 +49,8 @@ class TrainingJob:
         Steps to take; 0 asks for a score alone.
     seed : int
         For the order of the rows and for dropout.
+    steps_before : int
+        Optimizer steps that the candidate itself has had.
     """
 
     candidate: int
@@ -56,6 +58,7 @@ class TrainingJob:
     first_step: int
     steps: int
     seed: int
+    steps_before: int = 0
 
 
 @dataclass(frozen=True)

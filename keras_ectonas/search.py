@@ -359,7 +359,8 @@ class Search:
         jobs = []
         for candidate, steps in orders:
             own = self.candidates[candidate]
-            jobs.append(TrainingJob(candidate, self._network(candidate), own.last_step, steps, self._job_seed(own)))
+            seed, network = self._job_seed(own), self._network(candidate)
+            jobs.append(TrainingJob(candidate, network, own.last_step, steps, seed, own.steps))
         for job, outcome in zip(jobs, self.train(jobs), strict=True):
             self.ledger.charge(job.candidate, purpose, outcome.steps)
             self._book(self.candidates[job.candidate], outcome)
