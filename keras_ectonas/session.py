@@ -15,7 +15,9 @@ from .bridge import Blueprint
 from .budget import Ledger
 from .data import TrainingData
 from .engines import Assignment, Deadline, Engine, FitEngine
-from .errors import InputError
+from .engines.callbacks import copies_of
+from .errors import InputError, InputTypeError
+from .hooks import SearchCallback
 from .lineage import ancestry
 from .network import Network
 from .parallel import ParallelEngine, is_spread_out
@@ -52,7 +54,7 @@ class Session:
     settings : SearchSettings
     surgery : str
     engine : str
-    callbacks : sequence of keras.callbacks.Callback
+    callbacks : sequence of keras.callbacks.Callback and SearchCallback
     seed : int
     verbose : int
     n_jobs : int
@@ -77,6 +79,7 @@ class Session:
 
     def __post_init__(self) -> None:
         _check_start(self.start, self.settings)
+        self._keras_callbacks, self._search_callbacks = _sorted_callbacks(self.callbacks)
         self._ledger = Ledger.for_epochs(self.settings.budget, self.data.steps_per_epoch)
         if self._ledger.limit < 1:
             raise InputError(
@@ -96,6 +99,7 @@ class Session:
             self.seed,
             engine.train,
             start_step=self.start_step,
+            callbacks=self._search_callbacks,
         )
         progress = Progress(self.verbose)
         try:
@@ -142,11 +146,15 @@ class Session:
             self.data,
             self.scoring,
             self.task,
-            self.callbacks,
+            self._keras_callbacks,
             2 * epochs_per_match(self.settings) * self.data.steps_per_epoch,
             deadline,
         )
         maker = self._engine_maker(assignment)
+        if self.data.stream is not None:
+            if self.n_jobs > 1 or is_spread_out():
+                _LOGGER.info("candidates are trained one after the other: they read from one data set")
+            return maker(assignment)
         if is_spread_out() or (self.n_jobs > 1 and maker is FitEngine):
             return ParallelEngine(assignment, maker, self.n_jobs)
         return maker(assignment) if self.n_jobs == 1 else maker(assignment, self.n_jobs)
@@ -182,6 +190,19 @@ def check_choices(surgery: Any, engine: Any, verbose: Any, batch_size: Any) -> N
         raise InputError(f"verbose={verbose!r}: expected 0, 1 or 2.")
     if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
         raise InputError(f"batch_size={batch_size!r}: expected a whole number of at least 1.")
+
+
+def _sorted_callbacks(callbacks: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[SearchCallback, ...]]:
+    """Keras' callbacks, which follow the training of a candidate, and those that follow the search."""
+    for number, callback in enumerate(callbacks):
+        if not isinstance(callback, (keras.callbacks.Callback, SearchCallback)):
+            raise InputTypeError(
+                f"callbacks[{number}] of type {type(callback).__name__}: expected a keras.callbacks.Callback or a "
+                "keras_ectonas.SearchCallback."
+            )
+    own = tuple(callback for callback in callbacks if isinstance(callback, keras.callbacks.Callback))
+    copies_of(own)
+    return own, tuple(callback for callback in callbacks if isinstance(callback, SearchCallback))
 
 
 def _check_start(network: Network, settings: SearchSettings) -> None:

@@ -8,9 +8,10 @@ trained, and never held. Nothing here knows of a search or an engine.
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -21,7 +22,7 @@ from .data import checked_array, checked_targets, checked_weights
 from .errors import InputError
 from .network import Array
 
-__all__ = ["IN_MEMORY", "Batch", "Reading", "Stream", "is_stream", "read_into_memory", "read_stream"]
+__all__ = ["IN_MEMORY", "Batch", "Reading", "Stream", "is_stream", "joined", "read_into_memory", "read_stream"]
 
 IN_MEMORY: Final = 2**28
 """Bytes up to which a data set becomes arrays, and rows are held out of one that does not."""
@@ -239,7 +240,7 @@ def read_stream(data: Any, dtype: str, steps: int | None, fraction: float | None
         nonnegative = nonnegative and bool(batch.x.min() >= 0)
         labels = _counted(labels, batch.y)
         whole.add(n_batches, batch)
-        is_held_out = fraction is not None and int((n_batches + 1) * fraction) > int(n_batches * fraction)
+        is_held_out = fraction is not None and math.ceil((n_batches + 1) * fraction) > math.ceil(n_batches * fraction)
         (held_out if is_held_out else sample).add(n_batches, batch)
         n_batches += 1
     if n_batches == 0:
@@ -252,7 +253,7 @@ def read_stream(data: Any, dtype: str, steps: int | None, fraction: float | None
     known = sorted(labels) if labels else None
     return Reading(
         source,
-        _joined("X", (whole if is_complete else sample).batches.values()),
+        joined("X", (whole if is_complete else sample).batches.values()),
         is_complete,
         batch_size,
         n_batches,
@@ -269,11 +270,11 @@ def read_into_memory(argument: str, data: Any, dtype: str, steps: int | None) ->
     found = [_checked(argument, raw, dtype) for raw in itertools.islice(_source_of(data).passing(0), steps)]
     if not found:
         raise InputError(f"{argument} holds no batch: expected at least one.")
-    return _joined(argument, found)
+    return joined(argument, found)
 
 
 class _Kept:
-    """Batches kept up to a limit in bytes or rows: from all over a pass, or none at all if they are too many."""
+    """Batches kept up to a limit in bytes or rows: some from all over a pass, or all or none."""
 
     def __init__(self, limit: int, spread: bool, in_rows: bool = False) -> None:
         self.batches: dict[int, Batch] = {}
@@ -284,14 +285,18 @@ class _Kept:
 
     def add(self, number: int, batch: Batch) -> None:
         self._seen += 1
-        if not self._limit or (not self._spread and not self.is_whole) or (self._seen - 1) % self._stride:
+        if (self._seen - 1) % self._stride or not (self._spread or self.is_whole):
             return
         self.batches[number] = batch
         self._size += self._size_of(batch)
-        while self._size > self._limit and len(self.batches) > 1:
+        while self._size > self._limit and self.batches:
             self.is_whole = False
+            if not self._spread:
+                self.batches = {}
+            elif len(self.batches) == 1:
+                break
             self._stride *= 2
-            self.batches = dict(list(self.batches.items())[::2]) if self._spread else {}
+            self.batches = dict(list(self.batches.items())[::2])
             self._size = sum(self._size_of(kept) for kept in self.batches.values())
 
     def _size_of(self, batch: Batch) -> int:
@@ -385,7 +390,8 @@ def _holds_bytes(array: Array) -> bool:
     return array.size > 0 and all(isinstance(value, bytes) for value in array.ravel()[:1])
 
 
-def _joined(argument: str, batches: Any) -> Batch:
+def joined(argument: str, batches: Iterable[Batch]) -> Batch:
+    """The rows of all batches; weights only if each of them has some."""
     parts = list(batches)
     if any(part.x.shape[1:] != parts[0].x.shape[1:] for part in parts):
         raise InputError(f"{argument} gives batches of rows of several shapes: expected rows of one shape.")
