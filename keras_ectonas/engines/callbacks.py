@@ -34,12 +34,12 @@ def copies_of(callbacks: Sequence[Any]) -> list[Any]:
     models = [model for callback in callbacks if (model := getattr(callback, "_model", None)) is not None]
     memo: dict[int, Any] = {id(model): None for model in models}
     copies = []
-    for number, callback in enumerate(callbacks):
+    for callback in callbacks:
         try:
             copies.append(copy.deepcopy(callback, memo))
         except Exception as error:  # Whatever a callback of the user's own may raise.
             raise InputError(
-                f"callbacks[{number}] ({type(callback).__name__}) cannot be copied, and each candidate needs a copy: "
+                f"callbacks: {type(callback).__name__} cannot be copied, and each candidate needs a copy: "
                 f"{type(error).__name__}: {error}. Open files and locks in on_train_begin, or give it a __deepcopy__."
             ) from error
     return copies
