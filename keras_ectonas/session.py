@@ -87,7 +87,7 @@ class Session:
                 f"{self.data.batch_size} rows out of {len(self.data.train)}."
             )
 
-    def run(self) -> Search:
+    def run(self, followers: Sequence[SearchCallback] = ()) -> Search:
         """Search until the budget is spent, time is up, or somebody interrupts."""
         engine = self._engine()
         search = Search(
@@ -99,7 +99,7 @@ class Session:
             self.seed,
             engine.train,
             start_step=self.start_step,
-            callbacks=self._search_callbacks,
+            callbacks=(*self._search_callbacks, *followers),
         )
         progress = Progress(self.verbose)
         try:

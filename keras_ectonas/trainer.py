@@ -13,10 +13,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .data import checked_array, checked_targets
 from .engines.fit import outputs_of
 from .errors import InputError
+from .estimator_callbacks import CallbackSupport, FitTask, with_callbacks
 from .network import Array
 from .preparation import prepared_session
+from .search import Search
 from .session import Session
 from .streams import is_stream
+from .task import Task
 
 __all__ = ["ECToNASClassifier", "ECToNASRegressor", "ECToNASTrainer"]
 
@@ -30,7 +33,13 @@ def _learns_labels(estimator: ECToNASTrainer) -> bool:
     return True
 
 
-class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
+def _able_to_predict(session: Session, search: Search) -> dict[str, Any]:
+    """The fitted attributes that predictions need."""
+    classes = {"classes_": session.task.classes} if session.task.is_classification else {}
+    return {"task_": session.task, "model_": session.model(search), **classes}
+
+
+class ECToNASTrainer(CallbackSupport, BaseEstimator):  # type: ignore[misc]
     """Train a Keras model while searching for a better architecture.
 
     The model is trained, and while it trains small changes to its architecture are tried: wider, narrower, deeper,
@@ -144,6 +153,8 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
     """
 
     _kind: Literal["classification", "regression"] | None = None
+    task_: Task
+    model_: Any
 
     def __init__(
         self,
@@ -220,6 +231,7 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         self.final_selection = final_selection
         self.calibration_rows = calibration_rows
 
+    @with_callbacks  # type: ignore[untyped-decorator]
     def fit(
         self,
         X: Any,
@@ -261,13 +273,10 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
             If the start model cannot be trained.
         """
         session = self._session(X, y, sample_weight, validation_data, steps_per_epoch, validation_steps)
-        search = session.run()
-        self.task_ = session.task
-        self.model_ = session.model(search)
-        for name, value in session.results(search).items():
+        data = {"X": X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
+        search = session.run(FitTask.of(self, data, lambda search: _able_to_predict(session, search)))
+        for name, value in {**_able_to_predict(session, search), **session.results(search)}.items():
             setattr(self, name, value)
-        if session.task.is_classification:
-            self.classes_ = session.task.classes
         return self
 
     def predict(self, X: Any) -> Array:

@@ -37,6 +37,7 @@ FLOORS = {
     "progress": 5,
     "session": 5,
     "preparation": 5,
+    "estimator_callbacks": 5,
     "trainer": 6,
     "callback": 6,
     "__init__": 7,
