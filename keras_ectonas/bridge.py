@@ -24,7 +24,9 @@ __all__ = [
     "Blueprint",
     "LiveModel",
     "Slot",
+    "config_of",
     "kind_of",
+    "layer_from",
     "network_of",
     "optimizer_places",
     "random_seeds",
@@ -33,6 +35,8 @@ __all__ = [
 
 
 _ROWS_AT_ONCE: Final = 1000
+_NAMED_HERE: Final = "named_by_keras_ectonas"
+"""Among the options of a layer whose own configuration has no name."""
 
 
 @contextmanager
@@ -135,8 +139,37 @@ class Blueprint:
         config = dict(layer.config)
         for key in _initializers(layer):
             config[key] = "zeros"
-        built: keras.layers.Layer = cls.from_config(config)
-        return built
+        return layer_from(cls, config, layer.name)
+
+
+def layer_from(cls: Any, config: Mapping[str, Any], name: str) -> keras.layers.Layer:
+    """A layer of class `cls`, called `name`, which the configuration of a layer of one's own need not hold.
+
+    Raises
+    ------
+    InputError
+        If the configuration does not make a layer.
+    """
+    # A function that is already part of a model in this process is no risk.
+    options = {"safe_mode": False} if cls is keras.layers.Lambda else {}
+    config = {key: value for key, value in config.items() if key != "name" or config.get(_NAMED_HERE) is None}
+    config.pop(_NAMED_HERE, None)
+    try:
+        built: keras.layers.Layer = cls.from_config(config, **options)
+    except Exception as error:  # Whatever a layer of the user's own may raise.
+        raise InputError(
+            f"layer {name!r} ({cls.__name__}) cannot be made again from its configuration: functions and classes of "
+            f"your own need keras.saving.register_keras_serializable. {str(error).splitlines()[-1]}"
+        ) from error
+    if built.name != name:
+        built.name = name
+    return built
+
+
+def config_of(layer: keras.layers.Layer) -> dict[str, Any]:
+    """The configuration of `layer`, with its name in any case."""
+    config: dict[str, Any] = layer.get_config()
+    return config if "name" in config else {**config, "name": layer.name, _NAMED_HERE: True}
 
 
 def network_of(model: keras.Sequential, nonnegative_input: bool = False) -> Network:
@@ -144,7 +177,7 @@ def network_of(model: keras.Sequential, nonnegative_input: bool = False) -> Netw
     layers = [
         Layer(
             kind_of(type(layer)),
-            layer.get_config(),
+            config_of(layer),
             tuple(Weight(_short_name(variable), _array(variable)) for variable in layer.weights),
             _output_shape(layer),
         )

@@ -11,6 +11,7 @@ from .compilation import Compilation
 from .data import checked_array, checked_targets
 from .errors import InputError
 from .fitted import FittedSearch
+from .streams import is_stream
 from .trainer import ECToNASTrainer
 
 __all__ = ["ECToNASCallback"]
@@ -21,9 +22,11 @@ class ECToNASCallback(FittedSearch, keras.callbacks.Callback):  # type: ignore[m
 
     Parameters
     ----------
-    x, y : array-like
-        Training rows, as ``fit`` receives them.
-    validation_data : tuple (x, y), optional
+    x : array-like or a data set of batches
+        Training rows, as ``fit`` receives them; no generator.
+    y : array-like or None
+        None for a data set, which holds it.
+    validation_data : tuple (x, y) or a data set of batches, optional
         Rows to score on; without them a tenth of the rows is held out from the search.
     **knobs
         The parameters of `ECToNASTrainer` but for ``model``, ``keep_weights`` and what the model is compiled with.
@@ -39,7 +42,7 @@ class ECToNASCallback(FittedSearch, keras.callbacks.Callback):  # type: ignore[m
         When ``fit`` begins, before any training, if an argument cannot be used.
     """
 
-    def __init__(self, x: Any, y: Any, validation_data: Any = None, **knobs: Any) -> None:
+    def __init__(self, x: Any, y: Any = None, validation_data: Any = None, **knobs: Any) -> None:
         super().__init__()
         refused = sorted({"model", "keep_weights", "warmup_epochs", "optimizer", "loss", "metrics"} & set(knobs))
         if refused:
@@ -54,8 +57,9 @@ class ECToNASCallback(FittedSearch, keras.callbacks.Callback):  # type: ignore[m
         """Check every argument before ``fit`` spends time."""
         if not isinstance(self.model, keras.Sequential):
             raise InputError(f"model of type {type(self.model).__name__}: expected a keras.Sequential.")
-        x = checked_array("x", self._x, "float32")
-        checked_targets("y", self._y, len(x))
+        if not is_stream(self._x):
+            x = checked_array("x", self._x, "float32")
+            checked_targets("y", self._y, len(x))
         if self.model.built:
             self._session()
 

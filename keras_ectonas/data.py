@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -16,7 +16,7 @@ from .errors import InputError, InputTypeError
 from .network import Array
 from .task import Task
 
-__all__ = ["Rows", "TrainingData", "checked_array", "checked_targets", "checked_weights", "split"]
+__all__ = ["BatchSource", "Rows", "TrainingData", "checked_array", "checked_targets", "checked_weights", "split"]
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,41 @@ class Rows:
         return Rows(self.x[index], self.y[index], self.labels[index], weights)
 
 
+class BatchSource(Protocol):
+    """Training batches that are read when they are needed."""
+
+    @property
+    def n_batches(self) -> int:
+        """In one pass."""
+
+    def batches(self, first: int) -> Iterator[tuple[Array, ...]]:
+        """Without end, from batch `first` of a lineage on: samples, encoded targets and perhaps weights."""
+
+
 @dataclass(frozen=True)
 class TrainingData:
-    """What an engine works with."""
+    """What an engine works with.
+
+    Parameters
+    ----------
+    train : Rows
+        To train on; where there is a stream, some of its rows, to look at.
+    validation : Rows
+    batch_size : int
+    stream : BatchSource or None
+        What is trained on if the rows are not held in memory.
+    """
 
     train: Rows
     validation: Rows
     batch_size: int
+    stream: BatchSource | None = None
 
     @property
     def steps_per_epoch(self) -> int:
         """Minibatches in one pass, the last partial one included."""
+        if self.stream is not None:
+            return self.stream.n_batches
         return math.ceil(len(self.train) / self.batch_size)
 
 

@@ -62,6 +62,8 @@ class TrainingJob:
         For the order of the rows and for dropout.
     rates : (float, float)
         Shares of the optimizer's learning rate, at the first step and behind the last; linear between.
+    steps_before : int
+        Optimizer steps that the candidate itself has had.
     """
 
     candidate: int
@@ -69,6 +71,7 @@ class TrainingJob:
     first_step: int
     steps: int
     seed: int
+    steps_before: int = 0
     rates: tuple[float, float] = (1.0, 1.0)
 
     @property

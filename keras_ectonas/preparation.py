@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any
 
 import keras
 import numpy as np
-from sklearn.exceptions import DataConversionWarning
 
 from .bridge import Blueprint, network_of
 from .compilation import Compilation
-from .data import Rows, TrainingData, checked_array, checked_targets, checked_weights, split
 from .errors import InputError
+from .incoming import Kind, incoming
 from .network import Array, Network, Shape
 from .rules.activations import activation_name
 from .scoring import resolve_scoring
@@ -24,16 +22,16 @@ from .task import Task, from_logits, read_task
 
 __all__ = ["prepared_session", "seed_of"]
 
-Kind = Literal["classification", "regression"]
-
-COLUMN_VECTOR: Final = (
-    "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples,), for "
-    "example using ravel()."
-)
-
 
 def prepared_session(
-    parameters: Mapping[str, Any], kind: Kind | None, X: Any, y: Any, sample_weight: Any, validation_data: Any
+    parameters: Mapping[str, Any],
+    kind: Kind | None,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    validation_data: Any,
+    steps_per_epoch: Any = None,
+    validation_steps: Any = None,
 ) -> Session:
     """A session for the parameters of an estimator and its data.
 
@@ -43,7 +41,7 @@ def prepared_session(
         Those of `ECToNASTrainer`.
     kind : {"classification", "regression"} or None
         None reads it off the model.
-    X, y, sample_weight, validation_data
+    X, y, sample_weight, validation_data, steps_per_epoch, validation_steps
         As for ``fit``.
 
     Raises
@@ -53,23 +51,19 @@ def prepared_session(
     """
     settings = _settings(parameters)
     check_choices(parameters["surgery"], parameters["engine"], parameters["verbose"], parameters["batch_size"])
-    rows = _checked_rows(parameters["model"], kind, X, y, sample_weight)
-    x, labels, weights = rows
+    rows = incoming(parameters, kind, X, y, sample_weight, validation_data, steps_per_epoch, validation_steps)
+    labels = rows.labels if kind == "regression" else rows.labels_to_judge
     seed = seed_of(parameters["random_state"])
-    model, compilation = start_model(parameters["model"], x, labels, kind, seed, parameters["keep_weights"])
-    start = network_of(model, nonnegative_input=bool(x.min() >= 0))
+    model, compilation = start_model(parameters["model"], rows.x, labels, kind, seed, parameters["keep_weights"])
+    start = network_of(model, nonnegative_input=rows.is_nonnegative)
     task, compilation = _task_and_compilation(parameters, kind, compilation, model, start, labels)
-    train, validation = _parts(Rows(x, task.encode(labels), labels, weights), parameters, task, validation_data, seed)
-    if validation.weights is not None and not validation.weights.any():
-        raise InputError("sample_weight is zero for every row that is validated on: expected some weight there.")
-    if task.is_classification and len(np.unique(train.labels)) < 2:
-        raise InputError("y holds a single class among the training rows: expected at least 2.")
+    data = rows.training_data(task, parameters["validation_fraction"], parameters["class_weight"], seed)
     return Session(
         start,
         Blueprint.of(model, compilation),
-        TrainingData(train, validation, int(parameters["batch_size"])),
+        data,
         task,
-        resolve_scoring(parameters["scoring"], compilation, task, weighted=validation.weights is not None),
+        resolve_scoring(parameters["scoring"], compilation, task, weighted=data.validation.weights is not None),
         settings,
         parameters["surgery"],
         parameters["engine"],
@@ -103,24 +97,6 @@ def _settings(parameters: Mapping[str, Any]) -> SearchSettings:
     return settings_from(chosen)
 
 
-def _checked_rows(
-    model: Any, kind: Kind | None, X: Any, y: Any, sample_weight: Any
-) -> tuple[Array, Array, Array | None]:
-    """Samples, labels and weights as arrays; rows of zero weight are left out."""
-    x = checked_array("X", X, input_dtype(model))
-    if len(x) < 2:
-        raise InputError(f"X has {len(x)} sample: expected at least 2, to train on one and score on another.")
-    labels = checked_targets("y", y, len(x))
-    if kind is not None and np.asarray(y).ndim > labels.ndim:
-        warnings.warn(COLUMN_VECTOR, DataConversionWarning, stacklevel=6)
-    weights = checked_weights("sample_weight", sample_weight, len(x))
-    if weights is not None and not weights.any():
-        raise InputError("sample_weight is zero for every row: expected some weight.")
-    if weights is not None and not weights.all():
-        return x[weights > 0], labels[weights > 0], weights[weights > 0]
-    return x, labels, weights
-
-
 def _task_and_compilation(
     parameters: Mapping[str, Any],
     kind: Kind | None,
@@ -139,30 +115,6 @@ def _task_and_compilation(
     if parameters["metrics"] is None and compiled is None and task.is_classification:
         base = base.changed(metrics=["accuracy"])
     return task, base
-
-
-def _parts(rows: Rows, parameters: Mapping[str, Any], task: Task, validation_data: Any, seed: int) -> tuple[Rows, Rows]:
-    if validation_data is None:
-        return split(rows, parameters["validation_fraction"], task, seed)
-    if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-        raise InputError(
-            f"validation_data of type {type(validation_data).__name__}: expected a tuple (X, y) or "
-            "(X, y, sample_weight)."
-        )
-    x = checked_array("validation_data, X", validation_data[0], str(rows.x.dtype))
-    labels = checked_targets("validation_data, y", validation_data[1], len(x))
-    given = validation_data[2] if len(validation_data) == 3 else None
-    weights = checked_weights("validation_data, sample_weight", given, len(x))
-    if x.shape[1:] != rows.x.shape[1:]:
-        raise InputError(f"validation_data has rows of shape {x.shape[1:]}, X has {rows.x.shape[1:]}.")
-    return rows, Rows(x, task.encode(labels), labels, weights)
-
-
-def input_dtype(model: Any) -> str:
-    """The number type that a model wants its samples in."""
-    if isinstance(model, keras.Sequential) and model.built and model.inputs:
-        return str(model.inputs[0].dtype)
-    return "float32"
 
 
 def _last_activation(network: Network) -> str:

@@ -18,6 +18,7 @@ from .budget import Ledger
 from .errors import SearchError, SurgeryError
 from .fitness import Objective, room_to_learn
 from .front import FrontMember, extended_front
+from .hooks import SearchCallback
 from .lineage import Candidate, LineageEntry, Match, Refusal, TrainingJob, TrainingOutcome, ancestry
 from .mutations import MUTATIONS, Mutation, Site
 from .network import Network
@@ -50,6 +51,8 @@ class Search:
         Differences in score, as shares, that may be luck.
     clock : callable
         Seconds, for ``max_time``.
+    callbacks : sequence of SearchCallback
+        They follow the search.
 
     Attributes
     ----------
@@ -69,6 +72,7 @@ class Search:
     start_step: int = 0
     tolerance: float = 0.0
     clock: Callable[[], float] = time.monotonic
+    callbacks: Sequence[SearchCallback] = ()
     candidates: list[Candidate] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     matches: list[Match] = field(default_factory=list)
@@ -86,6 +90,7 @@ class Search:
     def __post_init__(self) -> None:
         self.rng = np.random.default_rng(self.seed)
         self._started = self.clock()
+        self._stopping = False
         self._add_candidate(None, "start", "start model", self.start, self.start_step)
 
     @property
@@ -98,6 +103,8 @@ class Search:
         One `KeyboardInterrupt` ends the search with the best so far.
         """
         try:
+            for callback in self.callbacks:
+                callback.on_search_begin(self)
             while not self.done:
                 self.step()
                 watch(self)
@@ -105,11 +112,17 @@ class Search:
             if self.candidates[0].score is None:
                 raise
             self._end("interrupted")
+        for callback in self.callbacks:
+            callback.on_search_end(self)
+
+    def stop(self) -> None:
+        """End with the best so far before the next phase or round, once the start model is trained."""
+        self._stopping = True
 
     def step(self) -> None:
         """Go on by one phase, or one round of matches."""
-        if self.phase != "warmup" and self._out_of_time():
-            self._end("max_time")
+        if self.phase != "warmup" and (self._stopping or self._out_of_time()):
+            self._end("callback" if self._stopping else "max_time")
             return
         match self.phase:
             case "warmup":
@@ -162,6 +175,8 @@ class Search:
         if not children:
             self.phase = "final"
             return
+        for callback in self.callbacks:
+            callback.on_generation_begin(self)
         self._train([(child.id, self.plan.recovery_steps.get(child.mutation, 0)) for child in children], "recovery")
         alive = [child for child in children if child.status == "competing"]
         if not alive:
@@ -203,6 +218,8 @@ class Search:
         self.parents = winners
         self._select_best()
         self.phase = "mutation"
+        for callback in self.callbacks:
+            callback.on_generation_end(self)
 
     def _train_the_best(self) -> None:
         """What is left of the budget is too little for a generation: the best so far receives it."""
@@ -365,9 +382,18 @@ class Search:
         for pairs, lucky in drawn:
             winners = round_winners(pairs, lambda candidate: self._preference(candidate, greediness))
             self.matches += [Match(self.generation, self.phase, *pair, _winner_of(pair, winners)) for pair in pairs]
+            self._tell_of_matches(pairs, winners)
+            self._tell_of_matches(pairs, winners)
             left.append(lucky + winners)
         self._dismiss(pools, [candidate for pool in left for candidate in pool])
         return left
+
+    def _tell_of_matches(self, pairs: Sequence[tuple[int, int]], winners: Sequence[int]) -> None:
+        for first, second in pairs if self.callbacks else ():
+            players = (self.candidates[first], self.candidates[second])
+            winner = next((player for player in players if player.id in winners), None)
+            for callback in self.callbacks:
+                callback.on_match_end(self, players, winner)
 
     def _leaders(self, pool: list[int], n_winners: int, greediness: float) -> list[int]:
         """The best `n_winners` of those who have not failed."""
@@ -408,9 +434,8 @@ class Search:
         jobs = []
         for candidate, steps in orders:
             own = self.candidates[candidate]
-            jobs.append(
-                TrainingJob(candidate, self._network(candidate), own.last_step, steps, self._job_seed(own), rates)
-            )
+            seed, network = self._job_seed(own), self._network(candidate)
+            jobs.append(TrainingJob(candidate, network, own.last_step, steps, seed, own.steps, rates))
         began = time.perf_counter()
         outcomes = self.train(jobs)
         self._spend("training", began)

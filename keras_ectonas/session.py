@@ -18,7 +18,9 @@ from .bridge import Blueprint
 from .budget import Ledger
 from .data import TrainingData
 from .engines import Assignment, Deadline, Engine, FitEngine
-from .errors import InputError
+from .engines.callbacks import copies_of
+from .errors import InputError, InputTypeError
+from .hooks import SearchCallback
 from .lineage import Lineage
 from .network import Network
 from .parallel import ParallelEngine, is_spread_out
@@ -55,7 +57,7 @@ class Session:
     settings : SearchSettings
     surgery : str
     engine : str
-    callbacks : sequence of keras.callbacks.Callback
+    callbacks : sequence of keras.callbacks.Callback and SearchCallback
     seed : int
     verbose : int
     n_jobs : int
@@ -82,13 +84,14 @@ class Session:
         _check_start(self.start, self.settings)
         settings = self.settings
         self._ledger = Ledger.for_epochs(settings.budget, self.data.steps_per_epoch, settings.final_share)
+        self._keras_callbacks, self._search_callbacks = _sorted_callbacks(self.callbacks)
         if self._ledger.limit < 1:
             raise InputError(
                 f"budget={self.settings.budget!r} epochs is less than one minibatch of "
                 f"{self.data.batch_size} rows out of {len(self.data.train)}."
             )
 
-    def run(self) -> Search:
+    def run(self, followers: Sequence[SearchCallback] = ()) -> Search:
         """Search until the budget is spent, time is up, or somebody interrupts."""
         began = time.perf_counter()
         engine = self._engine()
@@ -102,6 +105,7 @@ class Session:
             engine.train,
             start_step=self.start_step,
             tolerance=self.settings.size_tolerance / math.sqrt(len(self.data.validation)),
+            callbacks=(*self._search_callbacks, *followers),
         )
         try:
             with Progress(self.verbose) as progress:
@@ -157,11 +161,15 @@ class Session:
             self.data,
             self.scoring,
             self.task,
-            self.callbacks,
+            self._keras_callbacks,
             2 * epochs_per_match(self.settings) * self.data.steps_per_epoch,
             deadline,
         )
         maker = self._engine_maker(assignment)
+        if self.data.stream is not None:
+            if self.n_jobs > 1 or is_spread_out():
+                _LOGGER.info("candidates are trained one after the other: they read from one data set")
+            return maker(assignment)
         if is_spread_out() or (self.n_jobs > 1 and maker is FitEngine):
             return ParallelEngine(assignment, maker, self.n_jobs)
         return maker(assignment) if self.n_jobs == 1 else maker(assignment, self.n_jobs)
@@ -197,6 +205,19 @@ def check_choices(surgery: Any, engine: Any, verbose: Any, batch_size: Any) -> N
         raise InputError(f"verbose={verbose!r}: expected 0, 1 or 2.")
     if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
         raise InputError(f"batch_size={batch_size!r}: expected a whole number of at least 1.")
+
+
+def _sorted_callbacks(callbacks: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[SearchCallback, ...]]:
+    """Keras' callbacks, which follow the training of a candidate, and those that follow the search."""
+    for number, callback in enumerate(callbacks):
+        if not isinstance(callback, (keras.callbacks.Callback, SearchCallback)):
+            raise InputTypeError(
+                f"callbacks[{number}] of type {type(callback).__name__}: expected a keras.callbacks.Callback or a "
+                "keras_ectonas.SearchCallback."
+            )
+    own = tuple(callback for callback in callbacks if isinstance(callback, keras.callbacks.Callback))
+    copies_of(own)
+    return own, tuple(callback for callback in callbacks if isinstance(callback, SearchCallback))
 
 
 def _check_start(network: Network, settings: SearchSettings) -> None:

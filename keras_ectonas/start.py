@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import keras
 import numpy as np
 
-from .bridge import untouched_random_state
+from .bridge import config_of, layer_from, untouched_random_state
 from .compilation import Compilation
 from .errors import InputError
 from .network import Array
@@ -84,8 +84,14 @@ def own_copy(model: Any, x: Array | None = None, keep_weights: bool = True) -> k
             f"model has no output layer that a search could keep: its layers are "
             f"{[type(layer).__name__ for layer in model.layers]}. Expected at least one dense layer or convolution."
         )
+    for number, layer in enumerate(model.layers):
+        if any(layer is other for other in model.layers[:number]):
+            raise InputError(
+                f"model holds layer {layer.name!r} twice, and one place cannot change without the other: give each "
+                "place a layer of its own."
+            )
     _check_input_shape(model, x)
-    copied = [type(layer).from_config(layer.get_config()) for layer in model.layers]
+    copied = [layer_from(type(layer), config_of(layer), layer.name) for layer in model.layers]
     if model.built:
         inputs = keras.Input(model.input_shape[1:], dtype=model.inputs[0].dtype)
     else:

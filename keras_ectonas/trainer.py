@@ -13,10 +13,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .data import checked_array, checked_targets
 from .engines.fit import outputs_of
 from .errors import InputError
+from .estimator_callbacks import CallbackSupport, FitTask, with_callbacks
 from .fitted import FittedSearch
 from .network import Array
 from .preparation import prepared_session
+from .search import Search
 from .session import Session
+from .streams import is_stream
+from .task import Task
 
 __all__ = ["ECToNASClassifier", "ECToNASRegressor", "ECToNASTrainer"]
 
@@ -30,7 +34,13 @@ def _learns_labels(estimator: ECToNASTrainer) -> bool:
     return True
 
 
-class ECToNASTrainer(FittedSearch, BaseEstimator):  # type: ignore[misc]
+def _able_to_predict(session: Session, search: Search) -> dict[str, Any]:
+    """The fitted attributes that predictions need."""
+    classes = {"classes_": session.task.classes} if session.task.is_classification else {}
+    return {"task_": session.task, "model_": session.model(search), **classes}
+
+
+class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ignore[misc]
     """Train a Keras model while searching for a better architecture.
 
     The model is trained, and while it trains small changes to its architecture are tried: wider, narrower, deeper,
@@ -68,6 +78,9 @@ class ECToNASTrainer(FittedSearch, BaseEstimator):  # type: ignore[misc]
     scoring : str, callable or None
         What decides on validation rows: a metric of the compiled model, ``"loss"``, or a scikit-learn scorer. None:
         accuracy for labels, the loss for values.
+    class_weight : mapping of label to float, "balanced" or None
+        How much rows of each class count, in training and in scoring, on top of their own weights. ``"balanced"``
+        gives all classes the same weight in total.
     batch_size : int
     validation_fraction : float
         Share of the rows that are held out for scoring, if ``fit`` receives no ``validation_data``.
@@ -77,8 +90,10 @@ class ECToNASTrainer(FittedSearch, BaseEstimator):  # type: ignore[misc]
         ``fit``, with a reason in the log. ``"auto"`` is ``"compiled"`` on JAX.
     n_jobs : int or None
         Candidates trained side by side, as joblib counts them: None is 1, -1 one for each core. It changes no result.
-    callbacks : list of keras.callbacks.Callback or None
-        Copied for the training of each candidate.
+    callbacks : list of keras.callbacks.Callback and SearchCallback, or None
+        Keras' are copied for each training of a candidate, see epochs counted along its lineage, and find its number in
+        ``params["candidate"]``; files that Keras' own write bear it in their name. One that stops the training ends a
+        candidate's part of a match. Those of the search are used as they are.
     random_state : int, RandomState or None
         The same seed gives the same search and the same weights.
     verbose : {0, 1, 2}
@@ -160,6 +175,8 @@ class ECToNASTrainer(FittedSearch, BaseEstimator):  # type: ignore[misc]
     """
 
     _kind: Literal["classification", "regression"] | None = None
+    task_: Task
+    model_: Any
 
     def __init__(
         self,
@@ -177,6 +194,7 @@ class ECToNASTrainer(FittedSearch, BaseEstimator):  # type: ignore[misc]
         loss: Any = None,
         metrics: Any = None,
         scoring: Any = None,
+        class_weight: Any = None,
         batch_size: int = 32,
         validation_fraction: float = 0.1,
         engine: str = "auto",
@@ -216,6 +234,7 @@ class ECToNASTrainer(FittedSearch, BaseEstimator):  # type: ignore[misc]
         self.loss = loss
         self.metrics = metrics
         self.scoring = scoring
+        self.class_weight = class_weight
         self.batch_size = batch_size
         self.validation_fraction = validation_fraction
         self.engine = engine
@@ -242,16 +261,35 @@ class ECToNASTrainer(FittedSearch, BaseEstimator):  # type: ignore[misc]
         self.size_tolerance = size_tolerance
         self.calibration_rows = calibration_rows
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, validation_data: Any = None) -> ECToNASTrainer:
+    @with_callbacks  # type: ignore[untyped-decorator]
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        validation_data: Any = None,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+    ) -> ECToNASTrainer:
         """Search and train.
 
         Parameters
         ----------
-        X : array-like or frame of shape (rows, ...)
+        X : array-like or frame of shape (rows, ...), or batches
+            Batches are a ``tf.data.Dataset``, a ``keras.utils.PyDataset``, a torch ``DataLoader`` or a generator of
+            ``(x, y)`` or ``(x, y, sample_weight)``. They keep their size and are read once before the search. A finite
+            data set of up to 256 MiB that gives the same batches each time becomes arrays; any other is read where it
+            is needed and trained on by Keras' ``fit``, each candidate going on where its lineage stopped.
         y : array-like of shape (rows,) or (rows, outputs)
+            None for batches, which hold it.
         sample_weight : array-like of shape (rows,), optional
-        validation_data : tuple (X, y) or (X, y, sample_weight), optional
-            Rows to score on. Without them ``validation_fraction`` of the rows is held out.
+        validation_data : tuple (X, y) or (X, y, sample_weight), or batches, optional
+            Rows to score on, held in memory. Without them ``validation_fraction`` of the rows, or of batches that come
+            in the same order each time, is held out.
+        steps_per_epoch : int, optional
+            Batches that make an epoch, for a generator or a data set without end.
+        validation_steps : int, optional
+            Batches of ``validation_data`` to take.
 
         Returns
         -------
@@ -264,8 +302,9 @@ class ECToNASTrainer(FittedSearch, BaseEstimator):  # type: ignore[misc]
         SearchError
             If the start model cannot be trained.
         """
-        session = self._session(X, y, sample_weight, validation_data)
-        search = session.run()
+        session = self._session(X, y, sample_weight, validation_data, steps_per_epoch, validation_steps)
+        data = {"X": X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
+        search = session.run(FitTask.of(self, data, lambda search: _able_to_predict(session, search)))
         self.model_ = session.model(search)
         self._keep(session, search, self.get_params(deep=False), type(self))
         return self
@@ -303,10 +342,27 @@ class ECToNASTrainer(FittedSearch, BaseEstimator):  # type: ignore[misc]
         except ValueError as error:
             raise InputError(str(error)) from error
 
-    def _session(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> Session:
+    def _session(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        validation_data: Any,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+    ) -> Session:
         """Everything checked and ready, nothing trained yet."""
-        session = prepared_session(self.get_params(deep=False), self._kind, X, y, sample_weight, validation_data)
-        self._check_features(X, reset=True)
+        session = prepared_session(
+            self.get_params(deep=False),
+            self._kind,
+            X,
+            y,
+            sample_weight,
+            validation_data,
+            steps_per_epoch,
+            validation_steps,
+        )
+        self._check_features(session.data.train.x if is_stream(X) else X, reset=True)
         return session
 
     def __sklearn_tags__(self) -> Any:

@@ -9,7 +9,8 @@ from keras_ectonas.bridge import Blueprint, network_of
 from keras_ectonas.compilation import Compilation
 from keras_ectonas.data import Rows, TrainingData, split
 from keras_ectonas.engines import Assignment, Deadline, FitEngine
-from keras_ectonas.engines.fit import _Batches, evaluation_batch
+from keras_ectonas.engines.batches import RowBatches
+from keras_ectonas.engines.fit import evaluation_batch
 from keras_ectonas.lineage import TrainingJob
 from keras_ectonas.scoring import resolve_scoring
 from keras_ectonas.surgery import PublishedSurgery
@@ -115,7 +116,7 @@ def test_epochs_count_along_the_lineage():
 
 def test_batches_are_of_one_size_and_hold_every_row():
     x = np.arange(70)[:, None]
-    batches = _Batches(Rows(x, x, x), 32, 3, 0)
+    batches = RowBatches(Rows(x, x, x), 32, 3, 0)
     epochs = []
     for _ in range(2):
         drawn = [batches[k][0][:, 0] for k in range(len(batches))]
@@ -124,7 +125,7 @@ def test_batches_are_of_one_size_and_hold_every_row():
         epochs.append(np.concatenate(drawn))
         batches.begin(1)
     assert not np.array_equal(*epochs)
-    small = _Batches(Rows(x[:20], x[:20], x[:20]), 32, 1, 0)
+    small = RowBatches(Rows(x[:20], x[:20], x[:20]), 32, 1, 0)
     assert sorted(small[0][0][:, 0]) == list(range(20))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 import logging
 import math
@@ -15,10 +14,11 @@ import keras
 import numpy as np
 
 from ..bridge import LiveModel, untouched_random_state
-from ..data import Rows
 from ..lineage import EpochRecord, TrainingJob, TrainingOutcome
 from ..network import Array
-from .base import Assignment, DivergedError, Engine, clear_compiled_programs, portions, row_order
+from .base import Assignment, DivergedError, Engine, clear_compiled_programs, portions
+from .batches import Batches, batches_for
+from .callbacks import JobCallbacks, copied_for
 
 __all__ = ["FitEngine", "evaluation_batch", "outputs_of"]
 
@@ -58,13 +58,7 @@ class FitEngine(Engine):
         watch = _Watch(self._assignment, job)
         try:
             live = self._model_for(job)
-            watch.live = live
-            if job.steps == 0:
-                watch.record({})
-            for steps, n_epochs in portions(job.steps, self._assignment.data.steps_per_epoch):
-                if watch.failure or watch.stopped:
-                    break
-                watch.fit(steps, n_epochs)
+            watch.train(live)
             failure = watch.failure
         except Exception as error:  # A candidate's failure is the record's business, not the search's end.
             _LOGGER.warning("candidate %d failed in training", job.candidate, exc_info=True)
@@ -105,65 +99,74 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self.job = job
         self.live: LiveModel | None = None
         self.records: list[EpochRecord] = []
-        self.steps_taken = 0
         self.failure = ""
-        self.stopped = False
-        self._steps_in_epoch = 0
-        self._epoch = 0
-        self._batches: _Batches | None = None
+        self._callbacks: JobCallbacks | None = None
+        self._epoch = self._first_epoch = self._steps_before = 0
         self._base_rate = 0.0
-        self._first_step = 0
+        self._batches: Batches | None = None
 
-    def fit(self, steps: int, n_epochs: int) -> None:
+    @property
+    def steps_taken(self) -> int:
+        return 0 if self._callbacks is None else self._callbacks.steps_taken
+
+    def train(self, live: LiveModel) -> None:
+        """Carry out the job; without any steps it is a score alone."""
+        self.live = live
+        if self.job.steps == 0:
+            self.record({})
+            return
+        own = copied_for(self.assignment.callbacks, self.job)
+        self._callbacks = JobCallbacks([*own, self], live.model, self.job)
+        try:
+            for steps, n_epochs in portions(self.job.steps, self.assignment.data.steps_per_epoch):
+                self._fit(live.model, self._callbacks, steps, n_epochs)
+                if live.model.stop_training:
+                    break
+        finally:
+            self._callbacks.finish()
+        if not self.failure and any(getattr(callback, "restore_best_weights", False) for callback in own):
+            # The weights are no longer those that were scored last.
+            self.record({})
+
+    def _fit(self, model: keras.Model, callbacks: JobCallbacks, steps: int, n_epochs: int) -> None:
         """Train `n_epochs` times `steps` minibatches."""
-        if self.live is None:
-            raise RuntimeError("no model to train")
         data = self.assignment.data
-        batches = self._batches = _Batches(data.train, data.batch_size, steps, self.job.seed)
+        first_step = self.job.first_step + self.steps_taken
+        batches = self._batches = batches_for(data, steps, self.job.seed, first_step)
         validation = data.validation
         held_out = (validation.x, validation.y, validation.weights)
-        self._steps_in_epoch = steps
-        first_epoch = self._epochs_before()
-        before = int(self.live.model.optimizer.iterations)
-        try:
-            self.live.model.fit(
-                batches,
-                epochs=first_epoch + n_epochs,
-                initial_epoch=first_epoch,
-                shuffle=False,
-                verbose=0,
-                validation_data=held_out if validation.weights is not None else held_out[:2],
-                validation_batch_size=evaluation_batch(len(validation)),
-                callbacks=[*(copy.deepcopy(callback) for callback in self.assignment.callbacks), self],
-            )
-        finally:
-            self.steps_taken += int(self.live.model.optimizer.iterations) - before
+        # Epochs along the lineage, which is what a callback with a schedule must see.
+        self._first_epoch = first_step // data.steps_per_epoch
+        callbacks.expect(self._first_epoch + n_epochs, steps)
+        model.fit(
+            batches,
+            epochs=self._first_epoch + n_epochs,
+            initial_epoch=self._first_epoch,
+            shuffle=False,
+            verbose=0,
+            validation_data=held_out if validation.weights is not None else held_out[:2],
+            validation_batch_size=evaluation_batch(len(validation)),
+            callbacks=callbacks,
+        )
         self._epoch += n_epochs
-
-    def _epochs_before(self) -> int:
-        """Epochs along the lineage, which is what a callback with a schedule must see."""
-        return (self.job.first_step + self.steps_taken) // self.assignment.data.steps_per_epoch
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if self._batches is not None:
-            self._batches.begin(self._epoch + epoch - self._epochs_before())
-        self._first_step = self.steps_taken + self._steps_in_epoch * (epoch - self._epochs_before())
+            self._batches.begin(self._epoch + epoch - self._first_epoch)
         if self._may_anneal():
+            self._steps_before = self.steps_taken
             self._base_rate = float(self.model.optimizer.learning_rate)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         if self._may_anneal():
-            self.model.optimizer.learning_rate = self._base_rate * self.job.rate(self._first_step + batch)
+            self.model.optimizer.learning_rate = self._base_rate * self.job.rate(self._steps_before + batch)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if self._may_anneal():
             self.model.optimizer.learning_rate = self._base_rate
-        steps = self._steps_in_epoch * (epoch - self._epochs_before() + 1)
-        self.record(dict(logs or {}), self.steps_taken + steps)
-        if self.failure:
+        self.record(dict(logs or {}))
+        if self.failure or self.assignment.deadline.is_over():
             self.model.stop_training = True
-        elif self.assignment.deadline.is_over():
-            self.stopped = self.model.stop_training = True
 
     def _may_anneal(self) -> bool:
         """A schedule of the optimizer's own is left as it is."""
@@ -171,7 +174,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
             variable.name == "learning_rate" for variable in self.model.optimizer.variables
         )
 
-    def record(self, logs: dict[str, float], steps: int = 0) -> None:
+    def record(self, logs: dict[str, float]) -> None:
         """Score the model as it is now."""
         if self.live is None:
             raise RuntimeError("no model to score")
@@ -188,7 +191,8 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
             )
             logs = {f"val_{name}": value for name, value in found.items()}
         try:
-            self.records.append(self.assignment.record(self.job.first_step + steps, logs, self._outputs))
+            step = self.job.first_step + self.steps_taken
+            self.records.append(self.assignment.record(step, logs, self._outputs))
         except DivergedError as error:
             self.failure = str(error)
 
@@ -196,30 +200,6 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         if self.live is None:
             raise RuntimeError("no model to ask")
         return outputs_of(self.live.model, self.assignment.data.validation.x)
-
-
-class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Minibatches in an order that the seed and the epoch decide."""
-
-    def __init__(self, rows: Rows, batch_size: int, n_batches: int, seed: int) -> None:
-        super().__init__(workers=1, use_multiprocessing=False, max_queue_size=1)
-        self._rows = rows
-        self._batch_size = batch_size
-        self._n_batches = n_batches
-        self._seed = seed
-        self.begin(0)
-
-    def begin(self, epoch: int) -> None:
-        """Be told, because Keras also asks for batches, and ends epochs, before training begins."""
-        self._order = row_order(len(self._rows), self._batch_size, self._seed, epoch)
-
-    def __len__(self) -> int:
-        return self._n_batches
-
-    def __getitem__(self, index: int) -> tuple[Array, ...]:
-        chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        x, y = self._rows.x[chosen], self._rows.y[chosen]
-        return (x, y) if self._rows.weights is None else (x, y, self._rows.weights[chosen])
 
 
 def evaluation_batch(n_rows: int) -> int:

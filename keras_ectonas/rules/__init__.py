@@ -46,7 +46,12 @@ for _name in (
 
 
 def rule_for(layer: Layer) -> LayerRule:
-    """The rule of a layer; a wall where there is none or its configuration is not understood."""
+    """The rule of a layer; a wall where there is none or its configuration is not understood.
+
+    A layer whose weights are frozen is a wall, too: whoever froze them wants them as they are.
+    """
+    if layer.weights and not layer.config.get("trainable", True):
+        return _WALL
     rule = _RULES.get(layer.kind)
     return rule if rule is not None and rule.understands(layer) else _WALL
 

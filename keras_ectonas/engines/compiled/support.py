@@ -15,6 +15,8 @@ def reason_against(assignment: Assignment) -> str:
     backend = keras.backend.backend()
     if backend != "jax":
         return f"Keras runs on {backend}, not on JAX"
+    if assignment.data.stream is not None:
+        return "the data are read batch by batch"
     if assignment.callbacks:
         return "Keras callbacks need model.fit"
     compilation = assignment.blueprint.compilation

@@ -1,0 +1,112 @@
+"""A user's Keras callbacks: copied for each training of a candidate, which begins and ends once for them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from ..errors import InputError
+from ..lineage import TrainingJob
+
+__all__ = ["JobCallbacks", "copied_for", "copies_of"]
+
+_PATHS = {
+    keras.callbacks.CSVLogger: "filename",
+    keras.callbacks.ModelCheckpoint: "filepath",
+    keras.callbacks.TensorBoard: "log_dir",
+    keras.callbacks.BackupAndRestore: "backup_dir",
+}
+"""Where Keras' own callbacks say what they write to."""
+
+
+def copies_of(callbacks: Sequence[Any]) -> list[Any]:
+    """Copies that share nothing with the originals, and know no model yet.
+
+    Raises
+    ------
+    InputError
+        If one cannot be copied.
+    """
+    models = [model for callback in callbacks if (model := getattr(callback, "_model", None)) is not None]
+    memo: dict[int, Any] = {id(model): None for model in models}
+    copies = []
+    for callback in callbacks:
+        try:
+            copies.append(copy.deepcopy(callback, memo))
+        except Exception as error:  # Whatever a callback of the user's own may raise.
+            raise InputError(
+                f"callbacks: {type(callback).__name__} cannot be copied, and each candidate needs a copy: "
+                f"{type(error).__name__}: {error}. Open files and locks in on_train_begin, or give it a __deepcopy__."
+            ) from error
+    return copies
+
+
+def copied_for(callbacks: Sequence[Any], job: TrainingJob) -> list[Any]:
+    """Copies for one training; what Keras' own write bears the candidate's number."""
+    copies = copies_of(callbacks)
+    for callback in copies:
+        for kind, attribute in _PATHS.items():
+            if isinstance(callback, kind):
+                setattr(callback, attribute, _numbered(str(getattr(callback, attribute)), job.candidate))
+        if isinstance(callback, keras.callbacks.CSVLogger) and job.steps_before:
+            callback.append = True
+    return copies
+
+
+def _numbered(path: str, candidate: int) -> str:
+    found = Path(path)
+    return str(found.with_name(f"{found.stem}_{candidate}{found.suffix}"))
+
+
+class JobCallbacks(keras.callbacks.CallbackList):  # type: ignore[misc]
+    """The callbacks of one job, which may take several calls of ``fit``; it counts the steps that were taken.
+
+    Parameters
+    ----------
+    callbacks : list of keras.callbacks.Callback
+    model : keras.Model
+    job : TrainingJob
+        Callbacks find its number among their ``params``, as ``"candidate"``.
+    """
+
+    def __init__(self, callbacks: list[Any], model: keras.Model, job: TrainingJob) -> None:
+        super().__init__(callbacks, add_history=True, model=model)
+        self._job = job
+        self._has_begun = False
+        self._steps_in_epoch = self._done = self._in_epoch = 0
+
+    @property
+    def steps_taken(self) -> int:
+        return self._done + self._in_epoch
+
+    def expect(self, epochs: int, steps: int) -> None:
+        """Be told of the next call of ``fit``."""
+        self._steps_in_epoch = steps
+        self.set_params({"verbose": 0, "epochs": epochs, "steps": steps, "candidate": self._job.candidate})
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._done, self._in_epoch = self.steps_taken, 0
+        super().on_epoch_begin(epoch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        # Several steps may be one execution, whose last number may be beyond the epoch's end.
+        self._in_epoch = min(batch + 1, self._steps_in_epoch)
+        super().on_train_batch_end(batch, logs)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            super().on_train_begin(logs)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """The end of one call of ``fit`` is not yet that of the job."""
+
+    def finish(self) -> None:
+        """The job is over."""
+        if self._has_begun:
+            self._has_begun = False
+            super().on_train_end()

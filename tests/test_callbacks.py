@@ -1,0 +1,214 @@
+"""Keras' callbacks in a search, each copied for a candidate, and callbacks of the search itself."""
+
+import csv
+import threading
+
+import keras
+import numpy as np
+import pytest
+from fake_engine import FakeEngine, by_chance
+from models import dense_model, table
+from networks import chain, dense
+from test_fit_engine import engine_for, job
+
+from keras_ectonas import ECToNASTrainer, SearchCallback
+from keras_ectonas.budget import Ledger
+from keras_ectonas.errors import InputError, InputTypeError
+from keras_ectonas.fitness import Objective
+from keras_ectonas.search import Search
+from keras_ectonas.settings import SearchSettings
+from keras_ectonas.surgery import PublishedSurgery
+
+QUICK = {"budget": 4, "verbose": 0, "random_state": 0, "max_children": 2, "n_parents": 1, "epochs_per_match": 1.5}
+
+
+def learning_rates(epoch, rate):
+    return 0.01 / (1 + epoch)
+
+
+def test_early_stopping_ends_a_job_and_charges_what_was_taken():
+    stopping = keras.callbacks.EarlyStopping("val_loss", patience=0, min_delta=1e9, restore_best_weights=True)
+    engine, network = engine_for(keras.optimizers.SGD(0.1), callbacks=[stopping])
+    outcome = engine.train([job(network, 14)])[0]
+    assert (outcome.steps, outcome.failure) == (6, "")
+    # The weights of the first epoch are back, and it is they that were scored last.
+    assert outcome.records[-1].logs["val_loss"] == pytest.approx(outcome.records[0].logs["val_loss"])
+    kept = engine.train([job(outcome.network, 0)])[0]
+    assert kept.records[0].score == pytest.approx(outcome.records[-1].score)
+
+
+def test_a_job_of_several_calls_of_fit_begins_and_ends_once():
+    events = []
+    watching = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: events.append(epoch),
+        on_train_begin=lambda logs: events.append("begin"),
+        on_train_end=lambda logs: events.append("end"),
+    )
+    engine, network = engine_for(callbacks=[watching])
+    engine.train([job(network, 7, first_step=6)])
+    assert events == ["begin", 2, 3, 4, "end"]
+
+
+def test_schedules_run_on_along_the_lineage():
+    engine, network = engine_for(callbacks=[keras.callbacks.LearningRateScheduler(learning_rates)])
+    first = engine.train([job(network, 6)])[0]
+    second = engine.train([job(first.network, 3, first_step=6)])[0]
+    rates = [record.logs["learning_rate"] for outcome in (first, second) for record in outcome.records]
+    np.testing.assert_allclose(rates, [0.01, 0.005, 0.01 / 3], rtol=1e-6)
+
+
+def test_not_a_number_ends_a_job_at_once():
+    engine, network = engine_for(keras.optimizers.SGD(1e30), callbacks=[keras.callbacks.TerminateOnNaN()])
+    outcome = engine.train([job(network, 9)])[0]
+    assert "became" in outcome.failure
+    assert outcome.steps <= 3
+
+
+def test_logs_of_candidates_do_not_mix(tmp_path):
+    logger = keras.callbacks.CSVLogger(str(tmp_path / "log.csv"))
+    engine, network = engine_for(callbacks=[logger])
+    first = engine.train([job(network, 3, candidate=4), job(network, 7, candidate=5)])
+    again = job(first[0].network, 3, candidate=4, first_step=3)
+    engine.train([type(again)(**{**again.__dict__, "steps_before": 3})])
+    rows = {path.name: list(csv.DictReader(path.read_text().splitlines())) for path in tmp_path.iterdir()}
+    assert {name: [row["epoch"] for row in found] for name, found in rows.items()} == {
+        "log_4.csv": ["0", "1"],
+        "log_5.csv": ["0", "1", "2"],
+    }
+
+
+def test_tensorboard_writes_for_each_candidate(tmp_path):
+    pytest.importorskip("tensorboard")
+    engine, network = engine_for(callbacks=[keras.callbacks.TensorBoard(str(tmp_path / "logs"))])
+    assert engine.train([job(network, 3, candidate=4)])[0].failure == ""
+    assert list((tmp_path / "logs_4").rglob("events*"))
+
+
+def test_a_candidates_number_is_among_the_parameters():
+    numbers = []
+
+    class Watching(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            numbers.append(self.params["candidate"])
+
+    engine, network = engine_for(callbacks=[Watching()])
+    engine.train([job(network, 3, candidate=4), job(network, 3, candidate=7)])
+    assert numbers == [4, 7]
+
+
+def test_callbacks_that_know_a_model_are_copied_without_it():
+    stopping = keras.callbacks.EarlyStopping("loss", patience=3)
+    model = dense_model()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(*table(), callbacks=[stopping], verbose=0)
+    engine, network = engine_for(callbacks=[stopping])
+    assert engine.train([job(network, 3)])[0].failure == ""
+    assert stopping.model is model
+
+
+def test_steps_are_counted_where_several_are_one_execution():
+    x, y = table(100)
+    model = dense_model()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], steps_per_execution=2)
+    trainer = ECToNASTrainer(model, callbacks=[keras.callbacks.TerminateOnNaN()], **QUICK).fit(x, y)
+    assert trainer.n_epochs_ <= 4
+    assert trainer.model_.steps_per_execution == 2
+    assert not any(trainer.candidates_["remark"])
+
+
+class Holding(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.lock = threading.Lock()
+
+
+@pytest.mark.parametrize(
+    ("callback", "error", "message"),
+    [
+        (Holding(), InputError, "callbacks: Holding cannot be copied"),
+        (print, InputTypeError, r"callbacks\[1\] of type builtin_function_or_method: expected a keras"),
+    ],
+)
+def test_callbacks_that_cannot_be_used(callback, error, message):
+    x, y = table()
+    with pytest.raises(error, match=message):
+        ECToNASTrainer(dense_model(), callbacks=[SearchCallback(), callback], **QUICK).fit(x, y)
+
+
+class Following(SearchCallback):
+    def __init__(self):
+        self.events = []
+        self.matches = []
+
+    def on_search_begin(self, search):
+        self.events.append("search")
+
+    def on_generation_begin(self, search):
+        self.events.append(f"generation {search.generation}")
+
+    def on_match_end(self, search, players, winner):
+        self.matches.append((search.generation, players, winner))
+
+    def on_generation_end(self, search):
+        self.events.append(f"end of {search.generation}")
+
+    def on_search_end(self, search):
+        self.events.append(f"ended by {search.ended_by}")
+
+
+def search_with(*callbacks, **options):
+    settings = SearchSettings(budget=60, max_children=4, n_parents=1, epochs_per_match=1)
+    engine = FakeEngine(by_chance(0), **options)
+    network = chain((5,), dense(6), dense(3))
+    return Search(
+        network, settings, Objective("score"), PublishedSurgery(), Ledger.for_epochs(60, 10), 0, engine.train,
+        callbacks=callbacks,
+    )  # fmt: skip
+
+
+def test_a_search_tells_of_generations_and_matches():
+    following = Following()
+    search = search_with(following)
+    search.run()
+    n = len(following.events) // 2 - 1
+    assert n >= max(generation for generation, _, _ in following.matches) > 0
+    expected = [text for k in range(1, n + 1) for text in (f"generation {k}", f"end of {k}")]
+    assert following.events == ["search", *expected, "ended by budget"]
+    for _, players, winner in following.matches:
+        assert winner in players
+
+
+def test_no_one_wins_a_match_that_both_have_failed():
+    following = Following()
+    search = search_with(following, fails=lambda job: "ill" if job.candidate in (3, 4) and job.steps == 10 else "")
+    search.run()
+    for _, players, winner in following.matches:
+        if all(player.status == "failed" for player in players):
+            assert winner is None
+        else:
+            assert winner is not None
+            assert winner.status != "failed"
+
+
+def test_a_callback_may_end_a_search():
+    class Enough(Following):
+        def on_generation_end(self, search):
+            if search.generation == 2:
+                search.stop()
+
+    enough = Enough()
+    search = search_with(enough)
+    search.run()
+    assert (search.ended_by, search.generation) == ("callback", 2)
+    assert enough.events[-1] == "ended by callback"
+
+
+def test_both_kinds_in_one_list_of_a_trainer():
+    x, y = table()
+    following, stopping = Following(), keras.callbacks.EarlyStopping("val_loss", patience=0, min_delta=1e9)
+    trainer = ECToNASTrainer(dense_model(), callbacks=[following, stopping], **{**QUICK, "budget": 8}).fit(x, y)
+    assert following.events[0] == "search"
+    assert following.events[-1] == "ended by budget"
+    assert following.matches
+    assert trainer.n_epochs_ <= 8
+    assert sum(trainer.candidates_["epochs"]) == pytest.approx(trainer.n_epochs_)
