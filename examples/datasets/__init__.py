@@ -17,7 +17,7 @@ from sklearn.model_selection import train_test_split
 from .catalogue import DATASETS, MissingDataError, read
 from .census import images_of_census
 
-__all__ = ["DATASETS", "Images", "MissingDataError", "add_options", "few_rows_of_digits", "find", "load"]
+__all__ = ["DATASETS", "Images", "MissingDataError", "add_options", "few_rows_of_digits", "find", "load", "read"]
 
 TEST_SHARE: Final = 0.1
 """Of a data set that has no test rows of its own, as in the paper."""

@@ -209,9 +209,7 @@ DATASETS: Final[dict[str, DataSet]] = {
         "github.com/phelber/EuroSAT",
         shared=False,
     ),
-    "svhn": DataSet(
-        ("SVHN",), _matlab_files, "train_32x32.mat and test_32x32.mat", "ufldl.stanford.edu/housenumbers"
-    ),
+    "svhn": DataSet(("SVHN",), _matlab_files, "train_32x32.mat and test_32x32.mat", "ufldl.stanford.edu/housenumbers"),
     "adult": DataSet(
         ("Adult", "census"),
         _census_files,

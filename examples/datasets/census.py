@@ -37,7 +37,8 @@ COLUMNS: Final = (
 )
 NUMERIC: Final = ("age", "fnlwgt", "capital-gain", "capital-loss", "hours-per-week")
 CATEGORICAL: Final = tuple(name for name in COLUMNS if name not in (*NUMERIC, "education-num"))
-"""Differs from the paper: its recipe gives 101 columns, so ``education-num`` is left out, which numbers ``education``."""
+"""Differs from the paper: its recipe leaves 101 columns, so ``education-num`` goes too, which says what ``education``
+does."""
 
 N_RARE_COUNTRIES: Final = 3
 
@@ -84,7 +85,7 @@ def fetched_census() -> tuple[Part, Part]:
 
     n_train = 32561
     bunch = fetch_openml("adult", version=2, as_frame=True)
-    frame = bunch.data[list(COLUMNS)].astype({name: "object" for name in CATEGORICAL}).fillna("?")
+    frame = bunch.data[list(COLUMNS)].astype(dict.fromkeys(CATEGORICAL, "object")).fillna("?")
     labels = bunch.target.astype(str).str.startswith(">").to_numpy().astype("int64")
     return (frame[:n_train], labels[:n_train]), (frame[n_train:], labels[n_train:])
 
@@ -110,7 +111,9 @@ def as_images(frame: Any, seed: int = 42) -> Pipeline:
         raise ValueError(f"the frame gives {n_columns} columns, expected {SIDE**2}: are some of the rows missing?")
     # What is not among the categories gives zeros in all of them, as if its column had been dropped.
     encoder = OneHotEncoder(categories=categories, handle_unknown="ignore", sparse_output=False, dtype=np.float32)
-    columns = ColumnTransformer([("numbers", MinMaxScaler(), list(NUMERIC)), ("categories", encoder, list(CATEGORICAL))])
+    columns = ColumnTransformer(
+        [("numbers", MinMaxScaler(), list(NUMERIC)), ("categories", encoder, list(CATEGORICAL))]
+    )
     order = np.random.default_rng(seed).permutation(n_columns)
     return Pipeline(
         [
