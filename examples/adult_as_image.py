@@ -39,6 +39,7 @@ def main() -> None:
         model,
         budget=options.budget,
         greediness=options.greediness,
+        scoring="loss",  # Tells candidates apart more finely than the accuracy on a tenth of the rows.
         batch_size=128,
         random_state=options.seed,
         verbose=0,

@@ -228,7 +228,9 @@ def test_download(monkeypatch):
     parts = ((pixels(5, 28, 28), np.arange(5)), (pixels(2, 28, 28), np.arange(2)))
     monkeypatch.setattr(keras.datasets.mnist, "load_data", lambda: parts)
     assert datasets.find("mnist", download=True).x_train.shape == (5, 28, 28, 1)
-    with pytest.raises(datasets.MissingDataError, match=r"no folder was given \(--data FOLDER\).*--download fetches it"):
+    with pytest.raises(
+        datasets.MissingDataError, match=r"no folder was given \(--data FOLDER\).*--download fetches it"
+    ):
         datasets.find("mnist")
     with pytest.raises(datasets.MissingDataError, match=r"svhn.*published at ufldl\.stanford\.edu/housenumbers\.$"):
         datasets.find("svhn", download=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ HERE = Path(__file__).resolve().parent
 def main() -> int:
     options = parse()
     prepare_environment()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     results = Results(options.results)
     experiments = [experiment(name).changed(**chosen(options)) for name in options.experiments]
     if options.dry_run:

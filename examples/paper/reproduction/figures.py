@@ -133,8 +133,10 @@ def _file_part(protocol: Any) -> str:
 
 
 def _pyplot() -> Any:
-    import matplotlib
-
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise SystemExit("The figures need matplotlib: pip install matplotlib") from error
     matplotlib.use("Agg")
     import matplotlib.pyplot
 

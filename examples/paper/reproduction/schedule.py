@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -61,7 +63,7 @@ class Schedule:
         pool = ProcessPoolExecutor(
             self.n_processes,
             context,
-            initializer=_leave_interrupts_to_the_parent,
+            initializer=_follow_the_parent,
             max_tasks_per_child=RUNS_OF_A_PROCESS,
         )
         try:
@@ -144,9 +146,17 @@ def _started_like(baseline: Run, other: Run, row: Row) -> bool:
     return other.kind != "plain" and "failure" not in row and other.baseline == baseline
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    """A search that is interrupted would end early and be kept as if it were complete."""
+def _follow_the_parent() -> None:
+    """Leave interrupts to it, since a search that is interrupted would be kept as if it were complete; end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(run: Run, folder: Path | None, download: bool, epochs: int) -> Row:
