@@ -45,6 +45,7 @@ def test_options_make_it_smaller():
     small = experiment("table2").changed(datasets=("mnist",), seeds=(1,), repeats=1, budget=50.0, samples=None)
     assert {(run.dataset, run.seed, run.budget) for run in small.runs()} == {("mnist", 1, 50.0)}
     assert small.topologies == experiment("table2").topologies
+    assert experiment("adult").changed(datasets=("mnist", "adult", "digits")).datasets == ("adult", "digits")
 
 
 def test_runs_are_done_once_and_skipped_without_data(tmp_path):

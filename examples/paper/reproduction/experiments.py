@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
+from .published import SETS
+
 __all__ = ["EXPERIMENTS", "Experiment", "Run", "baseline_epochs", "experiment"]
 
 FOLDER: Final = Path(__file__).parent.parent / "experiments"
@@ -114,8 +116,14 @@ class Experiment:
     budget: float = PAPER_BUDGET
 
     def changed(self, **options: Any) -> Experiment:
-        """With other values for all options that are not None."""
-        return replace(self, **{name: value for name, value in options.items() if value is not None})
+        """With other values for all options that are not None.
+
+        Of ``datasets`` those are taken that the experiment is about, and those that no experiment is about.
+        """
+        chosen = {name: value for name, value in options.items() if value is not None}
+        if "datasets" in chosen:
+            chosen["datasets"] = tuple(n for n in chosen["datasets"] if n in self.datasets or n not in SETS)
+        return replace(self, **chosen)
 
     def runs(self) -> Iterator[Run]:
         """All runs; what belongs in one mean is close together, so that an interrupted experiment shows something."""
@@ -132,7 +140,7 @@ class Experiment:
                 yield start
                 continue
             for rules in self.rules:
-                for surgery in self.surgery if mode["kind"] == "search" else (None,):
+                for surgery in self.surgery:
                     yield replace(start, **mode, rules=rules, surgery=surgery, budget=self.budget)
 
 

@@ -11,26 +11,26 @@ from typing import Any, Final
 import numpy as np
 
 from .experiments import Experiment
-from .groups import Group, groups_of
+from .groups import Group, Protocol, groups_of
 from .results import Results, Row
 from .tables import set_name
 
 __all__ = ["FIGURES"]
 
 COLOURS: Final = {"search 1": "#0072b2", "random": "#e69f00", "plain": "#555555"}
-LABELS: Final = {"search 1": "greedy search", "random": "random mode", "plain": "baseline"}
+LABELS: Final = {"plain": "baseline", "random": "random mode", "search 1": "greedy search"}
 PARAMS_COLOUR: Final = "#d55e00"
 
 
 def figure5(experiment: Experiment, results: Results, folder: Path) -> list[str]:
     """Accuracy on the validation rows over epochs, one panel for each data set; gives Markdown that shows them."""
     groups = groups_of(experiment, results, ("search 1", "plain", "random"))
-    groups.sort(key=lambda group: (repr(group.protocol), group.rules != "paper"))
+    groups.sort(key=lambda group: (repr(group.protocol), group.search != "paper", group.search))
     lines: list[str] = []
-    for (protocol, rules), several in groupby(groups, lambda group: (group.protocol, group.rules)):
-        name = f"figure5_{rules}_{_file_part(protocol)}.png"
-        _draw_accuracies(list(several), f"{protocol}, {rules} rules", folder / name)
-        lines += ["", f"![Accuracy over epochs, {protocol}, {rules} rules]({folder.name}/{name})"]
+    for (protocol, rules), several in groupby(groups, lambda group: (group.protocol, group.search)):
+        name = f"figure5_{_file_part(rules, protocol)}.png"
+        _draw_accuracies(list(several), f"{protocol}, rules: {rules}", folder / name)
+        lines += ["", f"![Accuracy over epochs, {protocol}, rules: {rules}]({folder.name}/{name})"]
     return lines
 
 
@@ -80,9 +80,9 @@ def figure6(experiment: Experiment, results: Results, folder: Path) -> list[str]
     """One search step by step: accuracy against the baseline, parameters, and the changes; gives Markdown."""
     lines: list[str] = []
     for group in groups_of(experiment, results, ("search 0.5", "plain")):
-        name = f"figure6_{group.rules}_{_file_part(group.protocol)}.png"
+        name = f"figure6_{_file_part(group.search, group.protocol)}.png"
         search, plain = group.rows["search 0.5"][0], group.rows["plain"][0]
-        title = f"{set_name(group.dataset)}, start {search['topology']}, {group.protocol}, {group.rules} rules"
+        title = f"{set_name(group.dataset)}, start {search['topology']}, {group.protocol}, rules: {group.search}"
         _draw_search(search, plain, title, folder / name)
         lines += ["", f"![One search, {title}]({folder.name}/{name})"]
     return lines
@@ -117,7 +117,7 @@ def _draw_search(search: Row, plain: Row, title: str, path: Path) -> None:
     for axis in (accuracy, params):
         axis.set_xlabel("epochs of training, inherited ones included")
         axis.grid(alpha=0.25)
-        axis.legend(loc="lower right" if axis is accuracy else "upper right", fontsize=8)
+        axis.legend(loc="upper left" if axis is accuracy else "upper right", fontsize=8)
     legend.axis("off")
     words = [f"{n:2d}  {entry['description']}  ({entry['n_params']:,})" for n, entry in changes]
     legend.text(0, 1, "\n".join(["changes (parameters after each)", "", *words]), va="top", fontsize=8)
@@ -128,8 +128,9 @@ def _draw_search(search: Row, plain: Row, title: str, path: Path) -> None:
 FIGURES: Final = {"figure5": figure5, "figure6": figure6}
 
 
-def _file_part(protocol: Any) -> str:
-    return f"{protocol.samples or 'all'}_{protocol.budget:g}"
+def _file_part(rules: str, protocol: Protocol) -> str:
+    words = "_".join(rules.replace(",", "").split())
+    return f"{words}_{protocol.samples or 'all'}_{protocol.budget:g}"
 
 
 def _pyplot() -> Any:

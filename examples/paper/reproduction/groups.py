@@ -79,6 +79,11 @@ class Group:
         return Cell.of(row["params"] for row in self.rows[mode])
 
     @property
+    def search(self) -> str:
+        """How it was searched, in words."""
+        return self.rules if self.surgery is None else f"{self.rules}, with {self.surgery} surgery"
+
+    @property
     def n_starts(self) -> int:
         return len(next(iter(self.rows.values())))
 
@@ -99,7 +104,7 @@ def groups_of(experiment: Experiment, results: Results, modes: Sequence[str]) ->
             start = (run.topology, run.seed, run.repeat)
             if run.kind == "plain":
                 plain[run.dataset, run.samples][start] = row
-            else:
+            elif run.surgery in experiment.surgery:
                 place = (Protocol(run.samples, run.budget or 0.0), run.dataset, run.rules or "", run.surgery)
                 found[place][mode_of(run)][start] = row
     groups = []

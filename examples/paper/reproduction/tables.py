@@ -39,9 +39,7 @@ def table2(experiment: Experiment, results: Results) -> list[str]:
 def _accuracies_and_sizes(groups: Sequence[Group], as_long_as: str | None = None) -> list[str]:
     lines: list[str] = []
     for protocol, several in groupby(groups, lambda group: group.protocol):
-        of_protocol = [group for group in several if group.surgery is None]
-        if not of_protocol:
-            continue
+        of_protocol = list(several)
         modes = list(of_protocol[0].rows)
         lines += ["", f"**{protocol}**", "", "Accuracy on the test rows, in percent:", ""]
         header = ["data set", "rules", "starts"]
@@ -58,7 +56,7 @@ def _accuracies_and_sizes(groups: Sequence[Group], as_long_as: str | None = None
 
 
 def _accuracy_line(group: Group, modes: Sequence[str], as_long_as: str | None) -> list[str]:
-    cells = [set_name(group.dataset), group.rules, str(group.n_starts)]
+    cells = [set_name(group.dataset), group.search, str(group.n_starts)]
     for mode in modes:
         cells += [_percent(group.accuracy(mode)), _published_accuracy(group.dataset, mode)]
         if mode == "plain" and as_long_as:
@@ -67,7 +65,7 @@ def _accuracy_line(group: Group, modes: Sequence[str], as_long_as: str | None) -
 
 
 def _size_line(group: Group, modes: Sequence[str]) -> list[str]:
-    cells = [set_name(group.dataset), group.rules]
+    cells = [set_name(group.dataset), group.search]
     for mode in modes:
         cells += [_thousands(group.params(mode)), _published_size(group.dataset, mode)]
     return cells
@@ -100,7 +98,7 @@ def adult(experiment: Experiment, results: Results) -> list[str]:
 
 def _adult_line(group: Group, mode: str) -> list[str]:
     return [
-        group.rules,
+        group.search,
         NAMES[mode],
         str(group.n_starts),
         _percent(group.accuracy(mode)),
@@ -113,7 +111,7 @@ def _adult_line(group: Group, mode: str) -> list[str]:
 def _crossing_line(group: Group, mode: str, start: str) -> list[str]:
     winners = [row["type"] for row in group.rows[mode] if row["start_type"] == start]
     measured = (winners.count("CNN"), winners.count("FFNN"))
-    cells = [group.rules, NAMES[mode], start]
+    cells = [group.search, NAMES[mode], start]
     for cnn, ffnn in (measured, published.CROSSINGS[mode, start]):
         crossed = ffnn if start == "CNN" else cnn
         cells += [str(cnn), str(ffnn), f"{100 * crossed / (cnn + ffnn):.1f} %"]
@@ -166,7 +164,7 @@ def _start_lines(group: Group, order: Sequence[str]) -> Iterable[list[str]]:
             topology,
             mode.removeprefix("search "),
             group.rules,
-            group.surgery or "as the rules say",
+            group.surgery or "",
             _percent(chosen.accuracy_of_plain_training_as_long_as(mode), 2),
             _percent(chosen.accuracy(mode), 2),
             f"{mean['start_params']:,.0f} to {chosen.params(mode).mean:,.0f}",
