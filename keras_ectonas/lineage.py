@@ -49,6 +49,8 @@ class TrainingJob:
         Steps to take; 0 asks for a score alone.
     seed : int
         For the order of the rows and for dropout.
+    is_needed : bool
+        Whether it is trained for an epoch even if time is up. Others are then left as they are.
     """
 
     candidate: int
@@ -56,6 +58,7 @@ class TrainingJob:
     first_step: int
     steps: int
     seed: int
+    is_needed: bool = False
 
 
 @dataclass(frozen=True)

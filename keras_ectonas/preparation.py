@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import keras
 import numpy as np
 from sklearn.exceptions import DataConversionWarning
 
 from .bridge import Blueprint, network_of
+from .checkpoint import Folder
 from .compilation import Compilation
 from .data import Rows, TrainingData, checked_array, checked_targets, checked_weights, split
 from .errors import InputError
@@ -22,7 +23,7 @@ from .settings import CALIBRATED_RECOVERY_EPOCHS, RECOVERY_EPOCHS, SearchSetting
 from .start import start_model
 from .task import Task, from_logits, read_task
 
-__all__ = ["prepared_session", "seed_of"]
+__all__ = ["Ended", "prepared_session", "seed_of"]
 
 Kind = Literal["classification", "regression"]
 
@@ -33,7 +34,13 @@ COLUMN_VECTOR: Final = (
 
 
 def prepared_session(
-    parameters: Mapping[str, Any], kind: Kind | None, X: Any, y: Any, sample_weight: Any, validation_data: Any
+    parameters: Mapping[str, Any],
+    kind: Kind | None,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    validation_data: Any,
+    before: Ended | None = None,
 ) -> Session:
     """A session for the parameters of an estimator and its data.
 
@@ -45,6 +52,8 @@ def prepared_session(
         None reads it off the model.
     X, y, sample_weight, validation_data
         As for ``fit``.
+    before : Ended or None
+        A search that this one continues.
 
     Raises
     ------
@@ -55,7 +64,8 @@ def prepared_session(
     check_choices(parameters["surgery"], parameters["engine"], parameters["verbose"], parameters["batch_size"])
     rows = _checked_rows(parameters["model"], kind, X, y, sample_weight)
     x, labels, weights = rows
-    seed = seed_of(parameters["random_state"])
+    checkpoint, kept = _checkpoint(parameters, before)
+    seed = _seed(parameters["random_state"], kept)
     model, compilation = start_model(parameters["model"], x, labels, kind, seed, parameters["keep_weights"])
     start = network_of(model, nonnegative_input=bool(x.min() >= 0))
     task, compilation = _task_and_compilation(parameters, kind, compilation, model, start, labels)
@@ -64,7 +74,7 @@ def prepared_session(
         raise InputError("sample_weight is zero for every row that is validated on: expected some weight there.")
     if task.is_classification and len(np.unique(train.labels)) < 2:
         raise InputError("y holds a single class among the training rows: expected at least 2.")
-    return Session(
+    session = Session(
         start,
         Blueprint.of(model, compilation),
         TrainingData(train, validation, int(parameters["batch_size"])),
@@ -77,7 +87,47 @@ def prepared_session(
         seed,
         parameters["verbose"],
         n_workers(parameters["n_jobs"]),
+        checkpoint=checkpoint,
+        before=None if before is None else before.state,
     )
+    if before is not None:
+        _check_same(before.identity, session.identity())
+    return session
+
+
+class Ended(NamedTuple):
+    """A search that has ended and may be continued: which one it was, and the state it was in."""
+
+    identity: Mapping[str, str]
+    state: Mapping[str, Any]
+
+
+def _checkpoint(parameters: Mapping[str, Any], before: Ended | None) -> tuple[Folder | None, Mapping[str, str]]:
+    """The folder, and which search is to be continued, if any."""
+    for name in ("resume", "warm_start"):
+        if not isinstance(parameters[name], (bool, np.bool_)):
+            raise InputError(f"{name}={parameters[name]!r}: expected True or False.")
+    if parameters["checkpoint"] is None:
+        if parameters["resume"]:
+            raise InputError("resume=True without a checkpoint: expected the folder that the search is kept in.")
+        return None, before.identity if before is not None else {}
+    folder = Folder(parameters["checkpoint"], bool(parameters["resume"]) or before is not None)
+    return folder, before.identity if before is not None else folder.identity()
+
+
+def _seed(random_state: Any, kept: Mapping[str, str]) -> int:
+    """A new seed; that of the search which is continued, unless a number is given."""
+    seed = seed_of(random_state)
+    return int(kept["random_state"]) if kept and not isinstance(random_state, (int, np.integer)) else seed
+
+
+def _check_same(before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    differing = [name for name in now if before.get(name) != now[name]]
+    if differing:
+        raise InputError(
+            f"warm_start=True continues the search before, which had other values of: {', '.join(differing)}. Only "
+            "budget, max_time, engine, n_jobs and verbose may change; warm_start=False begins a new search."
+        )
 
 
 def seed_of(random_state: Any) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import keras
@@ -13,9 +14,11 @@ from joblib import effective_n_jobs
 
 from .bridge import Blueprint
 from .budget import Ledger
+from .checkpoint import Folder, Opened
 from .data import TrainingData
 from .engines import Assignment, Deadline, Engine, FitEngine
 from .errors import InputError
+from .limits import check_can_shrink
 from .lineage import ancestry
 from .network import Network
 from .parallel import ParallelEngine, is_spread_out
@@ -59,6 +62,10 @@ class Session:
         Candidates trained side by side.
     start_step : int
         Optimizer steps the start has had.
+    checkpoint : Folder or None
+        Where the search is kept.
+    before : mapping or None
+        The state that a search was in when it ended, for this one to continue with this budget on top.
     """
 
     start: Network
@@ -74,9 +81,12 @@ class Session:
     verbose: int = 0
     n_jobs: int = 1
     start_step: int = 0
+    checkpoint: Folder | None = None
+    before: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         _check_start(self.start, self.settings)
+        self._deadline = Deadline()
         self._ledger = Ledger.for_epochs(self.settings.budget, self.data.steps_per_epoch)
         if self._ledger.limit < 1:
             raise InputError(
@@ -99,11 +109,47 @@ class Session:
         )
         progress = Progress(self.verbose)
         try:
-            search.run(progress.update)
+            with self._opened() as folder:
+                self._take_up(search, folder)
+                search.run(lambda search: _after_step(search, folder, progress))
+                if folder is not None:
+                    folder.write(search.state())
         finally:
             engine.close()
         progress.finish(search)
         return search
+
+    def identity(self) -> dict[str, str]:
+        """What makes this search the same as another, in words: all but the budget, the time and how it is trained."""
+        free = ("budget", "max_time")
+        settings = {name: repr(value) for name, value in vars(self.settings).items() if name not in free}
+        return {
+            **settings,
+            "surgery": self.surgery,
+            "scoring": repr(replace(self.scoring, scorer=None)),
+            "task": repr(self.task.target),
+            **self.blueprint.compilation.in_words(),
+            "backend": keras.backend.backend(),
+            "random_state": str(self.seed),
+            "batch_size": str(self.data.batch_size),
+            "model": f"{self.start.fingerprint()}, after {self.start_step} steps",
+            "data": self.data.fingerprint(),
+        }
+
+    def _opened(self) -> AbstractContextManager[Opened | None]:
+        return nullcontext() if self.checkpoint is None else self.checkpoint.opened(self.identity())
+
+    def _take_up(self, search: Search, folder: Opened | None) -> None:
+        """Go on from what was before, in memory or in the folder; otherwise begin."""
+        if self.before is not None:
+            search.continue_with({**self.before, "seconds_before": 0.0}, additional=True)
+        elif folder is not None and folder.state is not None:
+            search.continue_with(folder.state)
+            _LOGGER.info("%s: the search goes on in generation %d", folder.path, search.generation)
+        if folder is not None:
+            folder.begin(search.state())
+        limit = self.settings.max_time
+        self._deadline.set_from_now(None if limit is None else limit - search.seconds)
 
     def model(self, search: Search) -> keras.Sequential:
         """The winner as a plain Keras model, trained and compiled."""
@@ -135,8 +181,6 @@ class Session:
         return CalibratedSurgery(rows, self.seed, self.blueprint.layer_output, n_filters=n_filters)
 
     def _engine(self) -> Engine:
-        deadline = Deadline()
-        deadline.set_from_now(self.settings.max_time)
         assignment = Assignment(
             self.blueprint,
             self.data,
@@ -144,7 +188,7 @@ class Session:
             self.task,
             self.callbacks,
             2 * epochs_per_match(self.settings) * self.data.steps_per_epoch,
-            deadline,
+            self._deadline,
         )
         maker = self._engine_maker(assignment)
         if is_spread_out() or (self.n_jobs > 1 and maker is FitEngine):
@@ -160,6 +204,12 @@ class Session:
         if reason:
             _LOGGER.info("all candidates are trained by Keras' fit: %s", reason)
         return FitEngine if reason else CompiledEngine
+
+
+def _after_step(search: Search, folder: Opened | None, progress: Progress) -> None:
+    if folder is not None:
+        folder.write(search.state())
+    progress.update(search)
 
 
 def n_workers(n_jobs: Any) -> int:
@@ -186,10 +236,7 @@ def check_choices(surgery: Any, engine: Any, verbose: Any, batch_size: Any) -> N
 
 def _check_start(network: Network, settings: SearchSettings) -> None:
     if settings.max_params is not None and network.n_params > settings.max_params:
-        raise InputError(
-            f"model has {network.n_params} parameters, max_params={settings.max_params}: "
-            "start from a smaller model or raise the limit."
-        )
+        check_can_shrink(network, settings.max_params)
     if not network.is_finite():
         raise InputError("model has weights that are NaN or infinite.")
 

@@ -14,7 +14,7 @@ from .data import checked_array, checked_targets
 from .engines.fit import outputs_of
 from .errors import InputError
 from .network import Array
-from .preparation import prepared_session
+from .preparation import Ended, prepared_session
 from .session import Session
 
 __all__ = ["ECToNASClassifier", "ECToNASRegressor", "ECToNASTrainer"]
@@ -53,7 +53,8 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
     n_parents : int
         Candidates that survive a generation.
     max_params : int or None
-        The most parameters a model may have.
+        The most parameters a model may have. Changes that would exceed it are not proposed; a start above it loses
+        units and channels after the warm-up.
     max_time : float or None
         Seconds after which the search ends with the best so far.
     surgery : {"calibrated", "paper"}
@@ -78,6 +79,16 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         Candidates trained side by side, as joblib counts them: None is 1, -1 one for each core. It changes no result.
     callbacks : list of keras.callbacks.Callback or None
         Copied for the training of each candidate.
+    checkpoint : str, path or None
+        A folder that the search is kept in, so that it can go on after whatever ends it: its state is written after
+        the warm-up and after each round of matches. One search has one folder; a folder that holds a search is refused
+        unless `resume` is set.
+    resume : bool
+        Whether the search in the folder is continued, if there is one. It ends as if it had never stopped; a larger
+        `budget`, or more time, lets a search go on that had ended.
+    warm_start : bool
+        Whether another ``fit`` continues the search before, with the present budget on top. Only ``budget``,
+        ``max_time``, ``engine``, ``n_jobs`` and ``verbose`` may have changed.
     random_state : int, RandomState or None
         The same seed gives the same search and the same weights.
     verbose : {0, 1, 2}
@@ -160,6 +171,9 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         engine: str = "auto",
         n_jobs: int | None = None,
         callbacks: Sequence[Any] | None = None,
+        checkpoint: Any = None,
+        resume: bool = False,
+        warm_start: bool = False,
         random_state: Any = None,
         verbose: int = 1,
         warmup_epochs: float | None = None,
@@ -195,6 +209,9 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         self.engine = engine
         self.n_jobs = n_jobs
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
+        self.resume = resume
+        self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
         self.warmup_epochs = warmup_epochs
@@ -236,6 +253,7 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
         """
         session = self._session(X, y, sample_weight, validation_data)
         search = session.run()
+        self._ended = Ended(session.identity(), search.state()) if self.warm_start else None
         self.task_ = session.task
         self.model_ = session.model(search)
         for name, value in session.results(search).items():
@@ -279,7 +297,9 @@ class ECToNASTrainer(BaseEstimator):  # type: ignore[misc]
 
     def _session(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> Session:
         """Everything checked and ready, nothing trained yet."""
-        session = prepared_session(self.get_params(deep=False), self._kind, X, y, sample_weight, validation_data)
+        before = getattr(self, "_ended", None) if self.warm_start else None
+        parameters = self.get_params(deep=False)
+        session = prepared_session(parameters, self._kind, X, y, sample_weight, validation_data, before)
         self._check_features(X, reset=True)
         return session
 
