@@ -80,8 +80,10 @@ class Compilation:
     def in_words(self) -> dict[str, str]:
         """The same text for what is compiled alike, in this process or another."""
         metrics = [_in_words(metric) for metric in (*self.metrics, *self.weighted_metrics)]
+        # Keras numbers the names of a process's optimizers.
+        settings = {key: value for key, value in self.optimizer.get("config", {}).items() if key != "name"}
         return {
-            "optimizer": repr(self.optimizer),
+            "optimizer": f"{self.optimizer.get('class_name')} {settings}",
             "loss": _in_words(self.loss),
             "metrics": ", ".join(metrics),
         }

@@ -36,7 +36,9 @@ def encoded(value: Any, where: str) -> Any:
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biuf":
-        return {_ARRAY: np.asarray(value).tolist(), "dtype": str(value.dtype), "scalar": isinstance(value, np.generic)}
+        is_scalar = isinstance(value, np.generic)
+        flat = np.ravel(value).tolist()
+        return {_ARRAY: flat, "shape": list(value.shape), "dtype": str(value.dtype), "scalar": is_scalar}
     if isinstance(value, tuple):
         return {_TUPLE: [encoded(item, where) for item in value]}
     if isinstance(value, list):
@@ -57,7 +59,7 @@ def decoded(value: Any) -> Any:
     if _TUPLE in value:
         return tuple(decoded(item) for item in value[_TUPLE])
     if _ARRAY in value:
-        array = np.asarray(value[_ARRAY], dtype=value["dtype"])
+        array = np.asarray(value[_ARRAY], dtype=value["dtype"]).reshape(value["shape"])
         return array[()] if value["scalar"] else array
     if _ITEMS in value:
         return {decoded(key): decoded(item) for key, item in value[_ITEMS]}
