@@ -368,7 +368,7 @@ class Search:
                 last.status, self.best, best.network = "parent", last.id, None
             else:
                 self._dismiss([[last.id]], [])
-        self._end("budget")
+        self._end("max_time" if self.ledger.left > 0 and self._out_of_time() else "budget")
 
     def _end(self, reason: str) -> None:
         self.ended_by, self.ended_in = reason, self.phase
@@ -408,7 +408,7 @@ class Search:
         room = self._plan([mutation.name for _, mutation, _ in drawn])
         made: list[tuple[int, Mutation, Site, Operated]] = []
         for parent, mutation, site in drawn:
-            if room is None or len(made) == room.n_children:
+            if room is None or len(made) == room.n_children or (made and self._out_of_time()):
                 break
             operated = self._operate(parent, mutation, site)
             if operated is not None:
