@@ -7,6 +7,7 @@ initializers back: drawing random numbers that are thrown away would take most o
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from .network import Array, Layer, Network, Shape, Weight
 from .rules import Role, role_of
 
 __all__ = [
+    "RANDOM_STATE",
     "Blueprint",
     "LiveModel",
     "Slot",
@@ -38,19 +40,24 @@ _ROWS_AT_ONCE: Final = 1000
 _NAMED_HERE: Final = "named_by_keras_ectonas"
 """Among the options of a layer whose own configuration has no name."""
 
+RANDOM_STATE: Final = threading.RLock()
+"""Held by whoever draws from the global random generators. Nobody waits for another thread while holding it."""
+
 
 @contextmanager
 def untouched_random_state() -> Iterator[None]:
     """Leave Python's, NumPy's and Keras' global random state as it was.
 
-    Keras draws the seeds of layers and initializers that have none from Python's generator.
+    Keras draws the seeds of layers and initializers that have none from Python's generator. One thread at a time may,
+    so that no other search draws in between.
     """
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
+    with RANDOM_STATE:
+        python, numpy = random.getstate(), np.random.get_state()
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
 
 
 def kind_of(layer_class: type) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import keras
 
@@ -17,6 +17,11 @@ from .trainer import ECToNASTrainer
 __all__ = ["ECToNASCallback"]
 
 
+_FROM_THE_MODEL: Final = frozenset(
+    {"model", "keep_weights", "warm_start", "warmup_epochs", "optimizer", "loss", "metrics"}
+)
+
+
 class ECToNASCallback(FittedSearch, keras.callbacks.Callback):  # type: ignore[misc]
     """Search when ``model.fit`` ends, from the model that it trained, and leave the winner in the model.
 
@@ -29,7 +34,8 @@ class ECToNASCallback(FittedSearch, keras.callbacks.Callback):  # type: ignore[m
     validation_data : tuple (x, y) or a data set of batches, optional
         Rows to score on; without them a tenth of the rows is held out from the search.
     **knobs
-        The parameters of `ECToNASTrainer` but for ``model``, ``keep_weights`` and what the model is compiled with.
+        The parameters of `ECToNASTrainer` but for ``model``, ``keep_weights``, ``warm_start`` and what the model is
+        compiled with. With ``checkpoint`` and ``resume``, ``fit`` must have left the model as it did before.
 
     Attributes
     ----------
@@ -44,7 +50,7 @@ class ECToNASCallback(FittedSearch, keras.callbacks.Callback):  # type: ignore[m
 
     def __init__(self, x: Any, y: Any = None, validation_data: Any = None, **knobs: Any) -> None:
         super().__init__()
-        refused = sorted({"model", "keep_weights", "warmup_epochs", "optimizer", "loss", "metrics"} & set(knobs))
+        refused = sorted(_FROM_THE_MODEL & set(knobs))
         if refused:
             raise InputError(f"{refused[0]}: the callback takes it from the model that is being fitted.")
         try:

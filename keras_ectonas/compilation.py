@@ -77,6 +77,17 @@ class Compilation:
         name = getattr(found, "__name__", None) or getattr(found, "name", None)
         return str(name or "")
 
+    def in_words(self) -> dict[str, str]:
+        """The same text for what is compiled alike, in this process or another."""
+        metrics = [_in_words(metric) for metric in (*self.metrics, *self.weighted_metrics)]
+        # Keras numbers the names of a process's optimizers.
+        settings = {key: value for key, value in self.optimizer.get("config", {}).items() if key != "name"}
+        return {
+            "optimizer": f"{self.optimizer.get('class_name')} {settings}",
+            "loss": _in_words(self.loss),
+            "metrics": ", ".join(metrics),
+        }
+
     def changed(self, optimizer: Any = None, loss: Any = None, metrics: Any = None) -> Compilation:
         """With what is given in place of what was compiled."""
         changes: dict[str, Any] = {}
@@ -118,3 +129,10 @@ def _copy_of(metric: Any) -> Any:
     if isinstance(metric, keras.metrics.Metric):
         return type(metric).from_config(metric.get_config())
     return metric
+
+
+def _in_words(part: Any) -> str:
+    """A loss or a metric by its name and configuration; a function by its name."""
+    if isinstance(part, (keras.losses.Loss, keras.metrics.Metric)):
+        return f"{type(part).__name__} {part.get_config()}"
+    return part if isinstance(part, str) else str(getattr(part, "__qualname__", type(part).__name__))

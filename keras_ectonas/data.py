@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,6 +83,16 @@ class TrainingData:
         if self.stream is not None:
             return self.stream.n_batches
         return math.ceil(len(self.train) / self.batch_size)
+
+    def fingerprint(self) -> str:
+        """A hash of all rows, targets and weights, to train on and to score on."""
+        digest = hashlib.sha256()
+        for rows in (self.train, self.validation):
+            for array in (rows.x, rows.y, rows.weights):
+                if array is not None:
+                    digest.update(f"{array.dtype.str}{array.shape}".encode())
+                    digest.update(np.ascontiguousarray(array).data.cast("B"))
+        return digest.hexdigest()
 
 
 def checked_array(argument: str, values: Any, dtype: str) -> Array:

@@ -64,6 +64,8 @@ class TrainingJob:
         Shares of the optimizer's learning rate, at the first step and behind the last; linear between.
     steps_before : int
         Optimizer steps that the candidate itself has had.
+    is_needed : bool
+        Whether it is trained for an epoch even if time is up. Others are then left as they are.
     """
 
     candidate: int
@@ -73,6 +75,7 @@ class TrainingJob:
     seed: int
     steps_before: int = 0
     rates: tuple[float, float] = (1.0, 1.0)
+    is_needed: bool = False
 
     @property
     def is_annealed(self) -> bool:

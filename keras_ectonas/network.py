@@ -24,7 +24,8 @@ Shape = tuple[int | None, ...]
 
 
 def _read_only(array: Array) -> Array:
-    view = np.asarray(array).view()
+    # In C order, whatever made it: sums over an array then round alike before it is stored and after it is read.
+    view = np.asarray(array, order="C").view()
     view.flags.writeable = False
     return view
 

@@ -17,7 +17,7 @@ import keras
 from joblib.parallel import get_active_backend
 
 from .data import Rows, TrainingData
-from .engines import Assignment, Deadline, Engine
+from .engines import Assignment, Deadline, Engine, left_out
 from .errors import ECToNASError, InputError
 from .lineage import TrainingJob, TrainingOutcome
 
@@ -61,6 +61,8 @@ class ParallelEngine(Engine):
         self._token = uuid.uuid4().hex
 
     def train(self, jobs: Sequence[TrainingJob]) -> list[TrainingOutcome]:
+        if all(self._deadline.leaves_out(job) for job in jobs):
+            return [left_out(job) for job in jobs]
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return self._spread(jobs)
@@ -73,7 +75,7 @@ class ParallelEngine(Engine):
         raise RuntimeError("no attempt was made")
 
     def _spread(self, jobs: Sequence[TrainingJob]) -> list[TrainingOutcome]:
-        task = (self._token, keras.backend.backend(), self._maker, self._spec, self._deadline.seconds_left())
+        task = (self._token, keras.backend.backend(), self._maker, self._spec, self._deadline.at)
         send = joblib.delayed(_train_in_worker)
         outcomes: list[TrainingOutcome] = joblib.Parallel(n_jobs=self._n_jobs, batch_size=1)(
             send(*task, job, *self._arrays) for job in jobs
@@ -93,7 +95,7 @@ def _train_in_worker(
     backend: str,
     maker: EngineMaker,
     spec: Assignment,
-    seconds_left: float | None,
+    ends_at: float | None,
     job: TrainingJob,
     *arrays: Any,
 ) -> TrainingOutcome:
@@ -111,5 +113,5 @@ def _train_in_worker(
             assignment = replace(spec, data=data, deadline=Deadline())
             _ENGINES[token] = maker(assignment), assignment.deadline
         engine, deadline = _ENGINES[token]
-        deadline.set_from_now(seconds_left)
+        deadline.at = ends_at
         return engine.train([job])[0]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from .bridge import Blueprint, network_of
+from .checkpoint import Folder
 from .compilation import Compilation
 from .errors import InputError
 from .incoming import Kind, incoming
@@ -20,7 +21,7 @@ from .settings import CALIBRATED_RECOVERY_EPOCHS, RECOVERY_EPOCHS, SearchSetting
 from .start import start_model
 from .task import Task, from_logits, read_task
 
-__all__ = ["prepared_session", "seed_of"]
+__all__ = ["Ended", "prepared_session", "seed_of"]
 
 
 def prepared_session(
@@ -32,6 +33,7 @@ def prepared_session(
     validation_data: Any,
     steps_per_epoch: Any = None,
     validation_steps: Any = None,
+    before: Ended | None = None,
 ) -> Session:
     """A session for the parameters of an estimator and its data.
 
@@ -43,6 +45,8 @@ def prepared_session(
         None reads it off the model.
     X, y, sample_weight, validation_data, steps_per_epoch, validation_steps
         As for ``fit``.
+    before : Ended or None
+        A search that this one continues.
 
     Raises
     ------
@@ -53,12 +57,13 @@ def prepared_session(
     check_choices(parameters["surgery"], parameters["engine"], parameters["verbose"], parameters["batch_size"])
     rows = incoming(parameters, kind, X, y, sample_weight, validation_data, steps_per_epoch, validation_steps)
     labels = rows.labels if kind == "regression" else rows.labels_to_judge
-    seed = seed_of(parameters["random_state"])
+    checkpoint, kept = _checkpoint(parameters, before)
+    seed = _seed(parameters["random_state"], kept)
     model, compilation = start_model(parameters["model"], rows.x, labels, kind, seed, parameters["keep_weights"])
     start = network_of(model, nonnegative_input=rows.is_nonnegative)
     task, compilation = _task_and_compilation(parameters, kind, compilation, model, start, labels)
     data = rows.training_data(task, parameters["validation_fraction"], parameters["class_weight"], seed)
-    return Session(
+    session = Session(
         start,
         Blueprint.of(model, compilation),
         data,
@@ -71,7 +76,47 @@ def prepared_session(
         seed,
         parameters["verbose"],
         n_workers(parameters["n_jobs"]),
+        checkpoint=checkpoint,
+        before=None if before is None else before.state,
     )
+    if before is not None:
+        _check_same(before.identity, session.identity())
+    return session
+
+
+class Ended(NamedTuple):
+    """A search that has ended and may be continued: which one it was, and the state it was in."""
+
+    identity: Mapping[str, str]
+    state: Mapping[str, Any]
+
+
+def _checkpoint(parameters: Mapping[str, Any], before: Ended | None) -> tuple[Folder | None, Mapping[str, str]]:
+    """The folder, and which search is to be continued, if any."""
+    for name in ("resume", "warm_start"):
+        if not isinstance(parameters[name], (bool, np.bool_)):
+            raise InputError(f"{name}={parameters[name]!r}: expected True or False.")
+    if parameters["checkpoint"] is None:
+        if parameters["resume"]:
+            raise InputError("resume=True without a checkpoint: expected the folder that the search is kept in.")
+        return None, before.identity if before is not None else {}
+    folder = Folder(parameters["checkpoint"], bool(parameters["resume"]) or before is not None)
+    return folder, before.identity if before is not None else folder.identity()
+
+
+def _seed(random_state: Any, kept: Mapping[str, str]) -> int:
+    """A new seed; that of the search which is continued, unless a number is given."""
+    seed = seed_of(random_state)
+    return int(kept["random_state"]) if kept and not isinstance(random_state, (int, np.integer)) else seed
+
+
+def _check_same(before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    differing = [name for name in now if before.get(name) != now[name]]
+    if differing:
+        raise InputError(
+            f"warm_start=True continues the search before, which had other values of: {', '.join(differing)}. Only "
+            "budget, max_time, engine, n_jobs and verbose may change; warm_start=False begins a new search."
+        )
 
 
 def seed_of(random_state: Any) -> int:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
 
 import numpy as np
 
-from .budget import Ledger
-from .errors import SearchError, SurgeryError
+from .budget import Charge, Ledger
+from .errors import InputError, SearchError, SurgeryError
 from .fitness import Objective, room_to_learn
 from .front import FrontMember, extended_front
 from .hooks import SearchCallback
+from .limits import REMOVALS, proposed, shrunk
 from .lineage import Candidate, LineageEntry, Match, Refusal, TrainingJob, TrainingOutcome, ancestry
 from .mutations import MUTATIONS, Mutation, Site
 from .network import Network
@@ -27,10 +28,54 @@ from .settings import SearchSettings
 from .surgery import Operated, Surgery
 from .tournament import pairings, round_winners
 
-__all__ = ["Search", "Train"]
+__all__ = ["GIVEN", "STATE", "Search", "Train"]
 
 Train = Callable[[Sequence[TrainingJob]], Sequence[TrainingOutcome]]
-Phase = Literal["warmup", "mutation", "within_mutations", "between_mutations", "final", "done"]
+Phase = Literal["warmup", "shrinking", "mutation", "within_mutations", "between_mutations", "final", "done"]
+
+GIVEN: Final = (
+    "start",
+    "settings",
+    "objective",
+    "surgery",
+    "ledger",
+    "seed",
+    "train",
+    "start_step",
+    "tolerance",
+    "clock",
+    "callbacks",
+)
+"""What a search is given anew each time it is taken up."""
+
+STATE: Final = (
+    "candidates",
+    "refusals",
+    "matches",
+    "front",
+    "seconds",
+    "phase",
+    "generation",
+    "parents",
+    "pools",
+    "round",
+    "plan",
+    "best",
+    "ended_by",
+    "ended_in",
+    "seconds_before",
+    "granted",
+    "failed_generations",
+)
+"""What it has come to: with the ledger's charges and the random generator, all that decides how it goes on."""
+
+_BEGINNING: Final = ("warmup", "shrinking")
+"""Phases before there is anything that a search could end with."""
+
+_SEARCHING: Final = ("mutation", "within_mutations", "between_mutations")
+_SAFETY: Final = 0.9
+_FAILED_GENERATIONS: Final = 3
+_REASONS_SHOWN: Final = 4
 
 
 @dataclass
@@ -86,8 +131,13 @@ class Search:
     plan: Plan = field(default_factory=lambda: Plan(0, 0, {}))
     best: int = 0
     ended_by: str = ""
+    ended_in: Phase = "warmup"
+    seconds_before: float = 0.0
+    granted: int = 0
+    failed_generations: int = 0
 
     def __post_init__(self) -> None:
+        self.granted = self.ledger.limit
         self.rng = np.random.default_rng(self.seed)
         self._started = self.clock()
         self._stopping = False
@@ -97,21 +147,30 @@ class Search:
     def done(self) -> bool:
         return self.phase == "done"
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the search began, as long as it ran."""
+        return self.seconds_before + self.clock() - self._started
+
     def run(self, watch: Callable[[Search], None] = lambda _: None) -> None:
         """Step until done, calling `watch` after each step.
 
-        One `KeyboardInterrupt` ends the search with the best so far.
+        One `KeyboardInterrupt` ends the search with the best so far; a step that it came in is as if it had not begun.
         """
-        try:
-            for callback in self.callbacks:
-                callback.on_search_begin(self)
-            while not self.done:
+        for callback in self.callbacks:
+            callback.on_search_begin(self)
+        while not self.done:
+            before = self.state()
+            try:
                 self.step()
+                before = self.state()
                 watch(self)
-        except KeyboardInterrupt:
-            if self.candidates[0].score is None:
-                raise
-            self._end("interrupted")
+            except KeyboardInterrupt:
+                self.take_up(before)
+                if self.phase in _BEGINNING:
+                    raise
+                if not self.done:
+                    self._end("interrupted")
         for callback in self.callbacks:
             callback.on_search_end(self)
 
@@ -119,14 +178,105 @@ class Search:
         """End with the best so far before the next phase or round, once the start model is trained."""
         self._stopping = True
 
+    def state(self) -> dict[str, Any]:
+        """All that decides how the search goes on, as plain data that later steps do not change.
+
+        Networks are shared, not copied: they never change.
+        """
+        found = {name: getattr(self, name) for name in STATE}
+        return found | {
+            "candidates": [replace(candidate, records=list(candidate.records)) for candidate in self.candidates],
+            **{name: list(getattr(self, name)) for name in ("refusals", "matches", "front")},
+            "seconds": dict(self.seconds),
+            "parents": list(self.parents),
+            "pools": [list(pool) for pool in self.pools],
+            "seconds_before": self.elapsed,
+            "rng": self.rng.bit_generator.state,
+            "limit": self.ledger.limit,
+            "charges": list(self.ledger.charges),
+        }
+
+    def take_up(self, state: Mapping[str, Any]) -> None:
+        """Be where a search of the same start, settings and seed was when it gave `state`."""
+        copied = {name: state[name] for name in STATE}
+        copied["candidates"] = [
+            replace(candidate, records=list(candidate.records)) for candidate in state["candidates"]
+        ]
+        copied["pools"] = [list(pool) for pool in state["pools"]]
+        for name in ("refusals", "matches", "front", "parents"):
+            copied[name] = list(state[name])
+        copied["seconds"] = dict(state["seconds"])
+        for name, value in copied.items():
+            setattr(self, name, value)
+        self.rng.bit_generator.state = state["rng"]
+        self.ledger.limit = state["limit"]
+        self.ledger.charges = [Charge(*charge) for charge in state["charges"]]
+        self._started = self.clock()
+
+    def continue_with(self, state: Mapping[str, Any], additional: bool = False) -> None:
+        """Take up a state under the present budget and time limit, and open the search again if it had ended.
+
+        A search that time or an interrupt ended goes on where it was. One that had spent its budget begins a new
+        generation, from the winner and the parents that still have their weights.
+
+        Parameters
+        ----------
+        state : mapping
+            As `state` gave it.
+        additional : bool
+            Whether the budget comes on top of what was granted before; otherwise it takes its place.
+
+        Raises
+        ------
+        InputError
+            If the budget is smaller than before.
+        """
+        granted = self.ledger.limit
+        more = granted if additional else granted - state["granted"]
+        if more < 0:
+            raise InputError(
+                f"budget={self.settings.budget!r}: the search that is continued has been granted "
+                f"{state['granted'] / self.ledger.steps_per_epoch:g} epochs: expected as many or more."
+            )
+        self.take_up(state)
+        self.granted = granted
+        self.ledger.limit += more
+        if self.done:
+            self._open_again()
+
+    def _open_again(self) -> None:
+        if self.ended_by == "budget":
+            if self.ledger.left == 0:
+                return
+            others = [c for c in self.parents if c != self.best and self.candidates[c].network is not None]
+            self.parents = [self.best, *others][: self.settings.n_parents]
+            self.pools, self.phase = [], "mutation"
+        else:
+            self.phase = self.ended_in
+            # Those for whom there was no time never had a chance to show what they can do.
+            unscored = [c for pool in self.pools for c in pool if self.candidates[c].score is None]
+            self._dismiss([unscored], [])
+            self.pools = [left for pool in self.pools if (left := [c for c in pool if c not in unscored])]
+            if not self.pools and self.phase in ("within_mutations", "between_mutations"):
+                self.phase = "mutation"
+        self.ended_by = ""
+
     def step(self) -> None:
         """Go on by one phase, or one round of matches."""
-        if self.phase != "warmup" and (self._stopping or self._out_of_time()):
-            self._end("callback" if self._stopping else "max_time")
+        if self.phase not in _BEGINNING and self._out_of_time():
+            self._end("max_time")
             return
+        if self.phase not in _BEGINNING and self._stopping:
+            self._end("callback")
+            return
+        if self.phase in _SEARCHING and self._finish_is_due():
+            self._dismiss(self.pools, self.parents)
+            self.pools, self.phase = [], "final"
         match self.phase:
             case "warmup":
                 self._warm_up()
+            case "shrinking":
+                self._shrink()
             case "mutation":
                 self._mutate()
             case "within_mutations":
@@ -166,6 +316,22 @@ class Search:
             )
         self.parents = [0]
         self.candidates[0].status = "parent"
+        limit = self.settings.max_params
+        self.phase = "mutation" if limit is None or self.start.n_params <= limit else "shrinking"
+
+    def _shrink(self) -> None:
+        """A start above ``max_params`` is made smaller, now that it has learned what is worth keeping."""
+        start = self.candidates[0]
+        operated, description = shrunk(self._network(0), self.settings.max_params or 0, self.surgery)
+        child = self._add_candidate(start, "shrink", description, operated.network, start.last_step)
+        child.remark = operated.remark
+        steps = self.ledger.steps_for(max(self.settings.recovery_epochs.get(name, 0) for name in REMOVALS))
+        self._train([(child.id, min(steps, self.ledger.left))], "recovery")
+        if child.status == "failed":
+            raise SearchError(f"The start model, shrunk to max_params, cannot be trained: {child.remark}.")
+        self._dismiss([self.parents], [])
+        start.status, start.network = "lost", None
+        self.parents, self.best, child.status = [child.id], child.id, "parent"
         self.phase = "mutation"
 
     def _mutate(self) -> None:
@@ -180,8 +346,8 @@ class Search:
         self._train([(child.id, self.plan.recovery_steps.get(child.mutation, 0)) for child in children], "recovery")
         alive = [child for child in children if child.status == "competing"]
         if not alive:
-            reasons = {child.remark for child in children}
-            raise SearchError(f"Every child of generation {self.generation} failed: {'; '.join(sorted(reasons))}.")
+            self._count_failed_generation()
+            return
         kinds = dict.fromkeys(child.mutation for child in alive)
         self.pools = [[child.id for child in alive if child.mutation == kind] for kind in kinds]
         self.round = 0
@@ -211,7 +377,9 @@ class Search:
     def _evolve(self, winners: list[int]) -> None:
         """Evolution phase: the winners become the parents of the next generation."""
         if not winners:
-            raise SearchError(f"Every candidate of generation {self.generation} failed in its matches.")
+            self._count_failed_generation()
+            return
+        self.failed_generations = 0
         self._dismiss([self.pools[0], self.parents], winners)
         for candidate in winners:
             self.candidates[candidate].status = "parent"
@@ -220,6 +388,18 @@ class Search:
         self.phase = "mutation"
         for callback in self.callbacks:
             callback.on_generation_end(self)
+
+    def _count_failed_generation(self) -> None:
+        """All children failed: their parents have others, unless that happens again and again."""
+        self.failed_generations += 1
+        if self.failed_generations >= _FAILED_GENERATIONS:
+            reasons = dict.fromkeys(c.remark for c in self.candidates if c.status == "failed")
+            shown = "; ".join(list(reasons)[-_REASONS_SHOWN:])
+            raise SearchError(
+                f"Every candidate of {self.failed_generations} generations in a row failed, "
+                f"{self.generation} the last: {shown}."
+            )
+        self.phase = "mutation"
 
     def _train_the_best(self) -> None:
         """What is left of the budget is too little for a generation: the best so far receives it."""
@@ -230,15 +410,15 @@ class Search:
             last = self._add_candidate(
                 best, "identity", "trained with the rest of the budget", best.network, best.last_step
             )
-            self._train([(last.id, self.ledger.left)], "final training", rates=(1.0, 0.0))
+            self._train([(last.id, self._steps_in_time(best))], "final training", rates=(1.0, 0.0))
             if last.status != "failed" and self._final_fitness(last.id) >= self._final_fitness(archived.id):
                 last.status, self.best, archived.network = "parent", last.id, None
             else:
                 self._dismiss([[last.id]], [])
-        self._end("budget")
+        self._end("max_time" if self.ledger.left > 0 and self._out_of_time() else "budget")
 
     def _end(self, reason: str) -> None:
-        self.ended_by = reason
+        self.ended_by, self.ended_in = reason, self.phase
         self.phase = "done"
 
     def _spend(self, purpose: str, began: float) -> None:
@@ -247,7 +427,21 @@ class Search:
 
     def _out_of_time(self) -> bool:
         limit = self.settings.max_time
-        return limit is not None and self.clock() - self._started >= limit
+        return limit is not None and self.elapsed >= limit
+
+    def _finish_is_due(self) -> bool:
+        """Whether the time that is left is kept for training the best."""
+        limit, share = self.settings.max_time, self.settings.final_share
+        return limit is not None and share > 0 and self.elapsed >= (1 - share) * limit
+
+    def _steps_in_time(self, candidate: Candidate) -> int:
+        """What is left of the budget, or so many steps as `candidate` can take in the time that is left."""
+        limit = self.settings.max_time
+        line = [own for own in ancestry(self.candidates, candidate.id)[-2:] if own.steps]
+        seconds, steps = sum(own.seconds for own in line), sum(own.steps for own in line)
+        if limit is None or seconds <= 0:
+            return self.ledger.left
+        return max(1, min(self.ledger.left, int(_SAFETY * (limit - self.elapsed) * steps / seconds)))
 
     # Children.
 
@@ -257,9 +451,9 @@ class Search:
         for parent in self.parents:
             network = self._network(parent)
             for mutation in MUTATIONS:
-                places: dict[tuple[int, bool], list[Site]] = {}
-                for site in mutation.sites(network, self.settings):
-                    places.setdefault((site.layer, bool(site.also)), []).append(site)
+                places: dict[int, list[Site]] = {}
+                for site in proposed(mutation, network, self.settings):
+                    places.setdefault(site.layer, []).append(site)
                 for variants in places.values():
                     site = variants[int(self.rng.integers(len(variants)))]
                     by_kind.setdefault(mutation.name, []).append((parent, mutation, site))
@@ -297,7 +491,7 @@ class Search:
         room = self._plan([mutation.name for _, mutation, _ in drawn])
         made: list[tuple[int, Mutation, Site, Operated]] = []
         for parent, mutation, site in drawn:
-            if room is None or len(made) == room.n_children:
+            if room is None or len(made) == room.n_children or (made and self._out_of_time()):
                 break
             operated = self._operate(parent, mutation, site)
             if operated is not None:
@@ -315,8 +509,8 @@ class Search:
         try:
             operated = mutation.apply(network, site, self.surgery, self.rng)
             reason = self._degenerate(operated.network, network)
-        except SurgeryError as error:
-            reason = str(error)
+        except (SurgeryError, MemoryError) as error:
+            reason = str(error) or type(error).__name__
         self._spend("surgery", began)
         if reason:
             description = mutation.describe(network, site)
@@ -435,7 +629,8 @@ class Search:
         for candidate, steps in orders:
             own = self.candidates[candidate]
             seed, network = self._job_seed(own), self._network(candidate)
-            jobs.append(TrainingJob(candidate, network, own.last_step, steps, seed, own.steps, rates))
+            is_needed = self.phase in _BEGINNING
+            jobs.append(TrainingJob(candidate, network, own.last_step, steps, seed, own.steps, rates, is_needed))
         began = time.perf_counter()
         outcomes = self.train(jobs)
         self._spend("training", began)

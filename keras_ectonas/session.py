@@ -6,7 +6,8 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import keras
@@ -16,11 +17,13 @@ from joblib import effective_n_jobs
 from .account import ParetoFront, candidate_columns, record_columns, winner_history
 from .bridge import Blueprint
 from .budget import Ledger
+from .checkpoint import Folder, Opened
 from .data import TrainingData
 from .engines import Assignment, Deadline, Engine, FitEngine
 from .engines.callbacks import copies_of
 from .errors import InputError, InputTypeError
 from .hooks import SearchCallback
+from .limits import check_can_shrink
 from .lineage import Lineage
 from .network import Network
 from .parallel import ParallelEngine, is_spread_out
@@ -64,6 +67,10 @@ class Session:
         Candidates trained side by side.
     start_step : int
         Optimizer steps the start has had.
+    checkpoint : Folder or None
+        Where the search is kept.
+    before : mapping or None
+        The state that a search was in when it ended, for this one to continue with this budget on top.
     """
 
     start: Network
@@ -79,12 +86,15 @@ class Session:
     verbose: int = 0
     n_jobs: int = 1
     start_step: int = 0
+    checkpoint: Folder | None = None
+    before: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         _check_start(self.start, self.settings)
         settings = self.settings
         self._ledger = Ledger.for_epochs(settings.budget, self.data.steps_per_epoch, settings.final_share)
         self._keras_callbacks, self._search_callbacks = _sorted_callbacks(self.callbacks)
+        self._deadline = Deadline()
         if self._ledger.limit < 1:
             raise InputError(
                 f"budget={self.settings.budget!r} epochs is less than one minibatch of "
@@ -108,13 +118,48 @@ class Session:
             callbacks=(*self._search_callbacks, *followers),
         )
         try:
-            with Progress(self.verbose) as progress:
-                search.run(progress.update)
+            with self._opened() as folder, Progress(self.verbose) as progress:
+                self._take_up(search, folder)
+                search.run(lambda search: _after_step(search, folder, progress))
+                if folder is not None:
+                    folder.write(search.state())
                 progress.finish(search)
         finally:
             engine.close()
         search.seconds["total"] = search.seconds.get("total", 0.0) + time.perf_counter() - began
         return search
+
+    def identity(self) -> dict[str, str]:
+        """What makes this search the same as another, in words: all but the budget, the time and how it is trained."""
+        free = ("budget", "max_time")
+        settings = {name: repr(value) for name, value in vars(self.settings).items() if name not in free}
+        return {
+            **settings,
+            "surgery": self.surgery,
+            "scoring": repr(replace(self.scoring, scorer=None)),
+            "task": repr(self.task.target),
+            **self.blueprint.compilation.in_words(),
+            "backend": keras.backend.backend(),
+            "random_state": str(self.seed),
+            "batch_size": str(self.data.batch_size),
+            "model": f"{self.start.fingerprint()}, after {self.start_step} steps",
+            "data": self.data.fingerprint(),
+        }
+
+    def _opened(self) -> AbstractContextManager[Opened | None]:
+        return nullcontext() if self.checkpoint is None else self.checkpoint.opened(self.identity())
+
+    def _take_up(self, search: Search, folder: Opened | None) -> None:
+        """Go on from what was before, in memory or in the folder; otherwise begin."""
+        if self.before is not None:
+            search.continue_with({**self.before, "seconds_before": 0.0}, additional=True)
+        elif folder is not None and folder.state is not None:
+            search.continue_with(folder.state)
+            _LOGGER.info("%s: the search goes on in generation %d", folder.path, search.generation)
+        if folder is not None:
+            folder.begin(search.state())
+        limit = self.settings.max_time
+        self._deadline.set_from_now(None if limit is None else limit - search.elapsed)
 
     def network(self, search: Search) -> Network:
         """The winner with its weights."""
@@ -154,8 +199,6 @@ class Session:
         return CalibratedSurgery(rows, self.seed, self.blueprint.layer_output, n_filters=n_filters)
 
     def _engine(self) -> Engine:
-        deadline = Deadline()
-        deadline.set_from_now(self.settings.max_time)
         assignment = Assignment(
             self.blueprint,
             self.data,
@@ -163,7 +206,7 @@ class Session:
             self.task,
             self._keras_callbacks,
             2 * epochs_per_match(self.settings) * self.data.steps_per_epoch,
-            deadline,
+            self._deadline,
         )
         maker = self._engine_maker(assignment)
         if self.data.stream is not None:
@@ -183,6 +226,12 @@ class Session:
         if reason:
             _LOGGER.info("all candidates are trained by Keras' fit: %s", reason)
         return FitEngine if reason else CompiledEngine
+
+
+def _after_step(search: Search, folder: Opened | None, progress: Progress) -> None:
+    if folder is not None:
+        folder.write(search.state())
+    progress.update(search)
 
 
 def n_workers(n_jobs: Any) -> int:
@@ -222,9 +271,6 @@ def _sorted_callbacks(callbacks: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[
 
 def _check_start(network: Network, settings: SearchSettings) -> None:
     if settings.max_params is not None and network.n_params > settings.max_params:
-        raise InputError(
-            f"model has {network.n_params} parameters, max_params={settings.max_params}: "
-            "start from a smaller model or raise the limit."
-        )
+        check_can_shrink(network, settings.max_params)
     if not network.is_finite():
         raise InputError("model has weights that are NaN or infinite.")

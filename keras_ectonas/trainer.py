@@ -16,7 +16,7 @@ from .errors import InputError
 from .estimator_callbacks import CallbackSupport, FitTask, with_callbacks
 from .fitted import FittedSearch
 from .network import Array
-from .preparation import prepared_session
+from .preparation import Ended, prepared_session
 from .search import Search
 from .session import Session
 from .streams import is_stream
@@ -64,7 +64,8 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
     n_parents : int
         Candidates that survive a generation.
     max_params : int or None
-        The most parameters a model may have.
+        The most parameters a model may have. Changes that would exceed it are not proposed; a start above it loses
+        units and channels after the warm-up.
     max_time : float or None
         Seconds after which the search ends with the best so far.
     surgery : {"calibrated", "paper"}
@@ -94,6 +95,16 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         Keras' are copied for each training of a candidate, see epochs counted along its lineage, and find its number in
         ``params["candidate"]``; files that Keras' own write bear it in their name. One that stops the training ends a
         candidate's part of a match. Those of the search are used as they are.
+    checkpoint : str, path or None
+        A folder that the search is kept in, so that it can go on after whatever ends it: its state is written after
+        the warm-up and after each round of matches. One search has one folder; a folder that holds a search is refused
+        unless `resume` is set.
+    resume : bool
+        Whether the search in the folder is continued, if there is one. It ends as if it had never stopped; a larger
+        `budget`, or more time, lets a search go on that had ended.
+    warm_start : bool
+        Whether another ``fit`` continues the search before, with the present budget on top. Only ``budget``,
+        ``max_time``, ``engine``, ``n_jobs`` and ``verbose`` may have changed.
     random_state : int, RandomState or None
         The same seed gives the same search and the same weights.
     verbose : {0, 1, 2}
@@ -200,6 +211,9 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         engine: str = "auto",
         n_jobs: int | None = None,
         callbacks: Sequence[Any] | None = None,
+        checkpoint: Any = None,
+        resume: bool = False,
+        warm_start: bool = False,
         random_state: Any = None,
         verbose: int = 1,
         warmup_epochs: float | None = None,
@@ -240,6 +254,9 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         self.engine = engine
         self.n_jobs = n_jobs
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
+        self.resume = resume
+        self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
         self.warmup_epochs = warmup_epochs
@@ -305,6 +322,7 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         session = self._session(X, y, sample_weight, validation_data, steps_per_epoch, validation_steps)
         data = {"X": X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
         search = session.run(FitTask.of(self, data, lambda search: _able_to_predict(session, search)))
+        self._ended = Ended(session.identity(), search.state()) if self.warm_start else None
         self.model_ = session.model(search)
         self._keep(session, search, self.get_params(deep=False), type(self))
         return self
@@ -361,6 +379,7 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
             validation_data,
             steps_per_epoch,
             validation_steps,
+            getattr(self, "_ended", None) if self.warm_start else None,
         )
         self._check_features(session.data.train.x if is_stream(X) else X, reset=True)
         return session

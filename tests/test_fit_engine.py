@@ -31,8 +31,8 @@ def engine_for(optimizer="adam", **options):
     return engine, network_of(model)
 
 
-def job(network, steps, candidate=0, first_step=0, seed=5):
-    return TrainingJob(candidate, network, first_step, steps, seed)
+def job(network, steps, candidate=0, first_step=0, seed=5, is_needed=False):
+    return TrainingJob(candidate, network, first_step, steps, seed, is_needed)
 
 
 def test_outcomes_do_not_depend_on_what_came_before():
@@ -98,8 +98,10 @@ def test_exception_in_a_callback_is_a_failure_of_that_candidate_alone(caplog):
 
 def test_time_limit_ends_a_job_after_its_epoch():
     engine, network = engine_for(deadline=Deadline(0.0))
-    outcome = engine.train([job(network, 9)])[0]
-    assert (outcome.steps, outcome.failure, len(outcome.records)) == (3, "", 1)
+    needed, other = engine.train([job(network, 9, is_needed=True), job(network, 9)])
+    assert (needed.steps, needed.failure, len(needed.records)) == (3, "", 1)
+    assert (other.steps, other.failure, other.records) == (0, "", ())
+    assert other.network is network
 
 
 def test_epochs_count_along_the_lineage():

@@ -165,7 +165,8 @@ def test_max_params_is_kept():
     limit = 800
     search = finished(FakeEngine(lambda n, step: n.n_params), budget=200, max_params=limit)
     assert max(candidate.n_params for candidate in search.candidates) <= limit
-    assert any("max_params" in refusal.reason for refusal in search.refusals)
+    assert max(candidate.n_params for candidate in search.candidates) > limit / 2
+    assert not any("max_params" in refusal.reason for refusal in search.refusals)
 
 
 def test_max_growth_is_kept():
@@ -190,8 +191,17 @@ def test_failing_start_is_an_error():
 
 def test_every_child_failing_is_an_error():
     engine = FakeEngine(by_chance(0), lambda job: "out of memory" if job.candidate else "")
-    with pytest.raises(SearchError, match="Every child of generation 1 failed: out of memory"):
+    with pytest.raises(SearchError, match="Every candidate of 3 generations in a row failed, 3 the last: out of memo"):
         finished(engine)
+
+
+def test_one_generation_failing_is_not_the_end():
+    engine = FakeEngine(by_chance(0), lambda job: "out of memory" if 1 <= job.candidate <= 8 else "")
+    search = finished(engine, budget=100)
+    assert search.ended_by == "budget"
+    assert {candidate.status for candidate in search.candidates[1:9]} == {"failed"}
+    assert search.candidates[9].parent == 0
+    assert search.best > 8
 
 
 def test_time_limit_ends_with_the_best_so_far():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import time
 from abc import ABC, abstractmethod
@@ -10,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import keras
 import numpy as np
 
 from ..bridge import Blueprint
@@ -20,7 +18,15 @@ from ..network import Array
 from ..scoring import Scoring
 from ..task import Task
 
-__all__ = ["Assignment", "Deadline", "DivergedError", "Engine", "clear_compiled_programs", "portions", "row_order"]
+__all__ = [
+    "Assignment",
+    "Deadline",
+    "DivergedError",
+    "Engine",
+    "left_out",
+    "portions",
+    "row_order",
+]
 
 
 class DivergedError(Exception):
@@ -34,19 +40,24 @@ class Deadline:
     Parameters
     ----------
     at : float or None
-        By ``time.monotonic``, in seconds; None is never.
+        By ``time.time``, which other processes and machines share, in seconds; None is never.
     """
 
     at: float | None = None
 
     def is_over(self) -> bool:
-        return self.at is not None and time.monotonic() >= self.at
+        return self.at is not None and time.time() >= self.at
 
     def seconds_left(self) -> float | None:
-        return None if self.at is None else self.at - time.monotonic()
+        """Not below zero; None if there is no end."""
+        return None if self.at is None else max(0.0, self.at - time.time())
 
     def set_from_now(self, seconds: float | None) -> None:
-        self.at = None if seconds is None else time.monotonic() + seconds
+        self.at = None if seconds is None else time.time() + seconds
+
+    def leaves_out(self, job: TrainingJob) -> bool:
+        """Whether a job is not to be begun any more."""
+        return self.is_over() and not job.is_needed
 
 
 @dataclass(frozen=True)
@@ -110,11 +121,20 @@ class Engine(ABC):
 
     @abstractmethod
     def train(self, jobs: Sequence[TrainingJob]) -> list[TrainingOutcome]:
-        """Carry out `jobs`; a candidate that cannot be trained gives an outcome that says why."""
+        """Carry out `jobs`; a candidate that cannot be trained gives an outcome that says why.
+
+        When time is up, a job that is under way ends with its epoch. Those that are not needed and have not begun are
+        left out: their outcome has no steps and no records.
+        """
 
     @abstractmethod
     def close(self) -> None:
         """Free what is kept between jobs."""
+
+
+def left_out(job: TrainingJob) -> TrainingOutcome:
+    """The outcome of a job for which there was no time."""
+    return TrainingOutcome(job.network, (), 0, 0.0)
 
 
 def portions(steps: int, steps_per_epoch: int) -> list[tuple[int, int]]:
@@ -133,12 +153,3 @@ def row_order(n_rows: int, batch_size: int, seed: int, epoch: int) -> Array:
     order = np.random.default_rng([seed, epoch]).permutation(n_rows)
     missing = -n_rows % batch_size if n_rows > batch_size else 0
     return np.concatenate([order, order[:missing]])
-
-
-def clear_compiled_programs() -> None:
-    """Compiled programs and traces of models that are gone stay in JAX's caches until told to go."""
-    gc.collect()
-    if keras.backend.backend() == "jax":
-        import jax
-
-        jax.clear_caches()

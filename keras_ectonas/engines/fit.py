@@ -13,12 +13,13 @@ from typing import Any, Final
 import keras
 import numpy as np
 
-from ..bridge import LiveModel, untouched_random_state
+from ..bridge import LiveModel
 from ..lineage import EpochRecord, TrainingJob, TrainingOutcome
 from ..network import Array
-from .base import Assignment, DivergedError, Engine, clear_compiled_programs, portions
+from .base import Assignment, DivergedError, Engine, left_out, portions
 from .batches import Batches, batches_for
 from .callbacks import JobCallbacks, copied_for
+from .sharing import clear_compiled_programs, training
 
 __all__ = ["FitEngine", "evaluation_batch", "outputs_of"]
 
@@ -46,14 +47,20 @@ class FitEngine(Engine):
     def train(self, jobs: Sequence[TrainingJob]) -> list[TrainingOutcome]:
         # Whoever trains now may train again in the next round.
         self._n_kept = max(_MODELS_KEPT, len(jobs))
-        with untouched_random_state():
-            return [self._train_one(job) for job in jobs]
+        with training():
+            outcomes = [self._train_one(job) for job in jobs]
+        if self._n_dropped >= _DROPPED_BEFORE_CLEARING:
+            self._n_dropped = 0
+            clear_compiled_programs()
+        return outcomes
 
     def close(self) -> None:
         self._models.clear()
         gc.collect()
 
     def _train_one(self, job: TrainingJob) -> TrainingOutcome:
+        if self._assignment.deadline.leaves_out(job):
+            return left_out(job)
         began = time.perf_counter()
         watch = _Watch(self._assignment, job)
         try:
@@ -83,9 +90,6 @@ class FitEngine(Engine):
             while len(self._models) > self._n_kept:
                 self._models.popitem(last=False)
                 self._n_dropped += 1
-            if self._n_dropped >= _DROPPED_BEFORE_CLEARING:
-                self._n_dropped = 0
-                clear_compiled_programs()
         self._models[key].reseed(job.seed)
         return self._models[key]
 

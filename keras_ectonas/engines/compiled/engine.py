@@ -8,7 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,8 +20,9 @@ from ...bridge import untouched_random_state
 from ...lineage import EpochRecord, TrainingJob, TrainingOutcome
 from ...network import Array, Network
 from ...surgery.walk import shapes_of
-from ..base import Assignment, DivergedError, Engine, clear_compiled_programs, portions
+from ..base import Assignment, DivergedError, Engine, left_out, portions
 from ..fit import FitEngine
+from ..sharing import clear_compiled_programs, training
 from .head import Head
 from .padding import ELEMENTWISE_OPTIMIZERS, Padding
 from .program import Program
@@ -90,10 +91,17 @@ class CompiledEngine(Engine):
         self._closing = threading.Event()
 
     def train(self, jobs: Sequence[TrainingJob]) -> list[TrainingOutcome]:
+        with training():
+            outcomes = self._trained(jobs)
+        if self._n_dropped >= _PROGRAMS_KEPT:
+            self._n_dropped = 0
+            clear_compiled_programs()
+        return outcomes
+
+    def _trained(self, jobs: Sequence[TrainingJob]) -> list[TrainingOutcome]:
         # Whoever trains now may train again in the next round.
         self._n_kept = max(_PROGRAMS_KEPT, len(jobs))
-        with untouched_random_state():
-            works = {number: self._work(job) for number, job in enumerate(jobs)}
+        works = {number: self._work(job) for number, job in enumerate(jobs) if not self._leaves_out(job)}
         # Those whose programs are there already go first, while the others' are compiled.
         order = sorted(works, key=lambda number: (work := works[number]) is not None and not work.executable.done())
         outcomes: dict[int, TrainingOutcome | None] = {}
@@ -101,11 +109,15 @@ class CompiledEngine(Engine):
             outcomes = {number: self._carried_out(works[number]) for number in order}
         else:
             outcomes = dict(zip(order, self._trainers.map(lambda n: self._carried_out(works[n]), order), strict=True))
-        return [outcomes[number] or self._by_fit(job) for number, job in enumerate(jobs)]
+        return [
+            left_out(job) if number not in works else outcomes[number] or self._by_fit(job)
+            for number, job in enumerate(jobs)
+        ]
 
     def close(self) -> None:
         self._closing.set()
-        self._compiler.shutdown(cancel_futures=True)
+        # Compilation cannot be broken off: where nobody has time, it ends by itself.
+        self._compiler.shutdown(wait=not self._assignment.deadline.is_over(), cancel_futures=True)
         self._trainers.shutdown(cancel_futures=True)
         self._programs.clear()
         if self._fallback is not None:
@@ -129,9 +141,6 @@ class CompiledEngine(Engine):
         while len(self._programs) > self._n_kept:
             self._programs.popitem(last=False)
             self._n_dropped += 1
-        if self._n_dropped >= _PROGRAMS_KEPT:
-            self._n_dropped = 0
-            clear_compiled_programs()
         return _Work(job, padding, *self._programs[key])
 
     def _compile(self, key: str, network: Network) -> str:
@@ -140,11 +149,12 @@ class CompiledEngine(Engine):
         if reason:
             return reason
         try:
-            program = Program(
-                network, self._assignment.blueprint, self._head_for(network), self._own_kernels, self._elementwise
-            )
-            schedule, _ = self._rows.schedule(program.n_outputs)
-            lowered = program.lowered(self._rows.rows, schedule)
+            with untouched_random_state():
+                program = Program(
+                    network, self._assignment.blueprint, self._head_for(network), self._own_kernels, self._elementwise
+                )
+                schedule, _ = self._rows.schedule(program.n_outputs)
+                lowered = program.lowered(self._rows.rows, schedule)
         except Exception as error:  # Whatever a layer of the user's own may raise when it is traced.
             return f"{type(error).__name__}: {error}"
         self._programs[key] = program, self._compiler.submit(self._executable, lowered)
@@ -175,15 +185,23 @@ class CompiledEngine(Engine):
             self._fallback = FitEngine(self._assignment)
         return self._fallback.train([job])[0]
 
+    def _leaves_out(self, job: TrainingJob) -> bool:
+        return self._closing.is_set() or self._assignment.deadline.leaves_out(job)
+
     def _carried_out(self, work: _Work | None) -> TrainingOutcome | None:
         """What came of the work; None if it is to be done by ``fit``."""
         if work is None:
             return None
+        deadline = self._assignment.deadline
         try:
-            work.program.take(work.executable.result())
+            work.program.take(work.executable.result(None if work.job.is_needed else deadline.seconds_left()))
+        except (TimeoutError, CancelledError):
+            return left_out(work.job)
         except Exception:
             _LOGGER.warning("candidate %d could not be compiled", work.job.candidate, exc_info=True)
             return None
+        if self._leaves_out(work.job):
+            return left_out(work.job)
         job, began = work.job, time.perf_counter()
         training = _Training(work, self._assignment, self._rows, self._closing)
         try:
@@ -226,7 +244,10 @@ class _Training:
         return self._work.padding.undo(program.network_with(padded, carry))
 
     def _is_over(self) -> bool:
-        return bool(self.records) and (self._closing.is_set() or self._assignment.deadline.is_over())
+        if self._closing.is_set():
+            return True
+        has_what_it_needs = bool(self.records) or not self._work.job.is_needed
+        return has_what_it_needs and self._assignment.deadline.is_over()
 
     def _epoch(self, carry: Any, batches: Array) -> Any:
         """Train on `batches` and score the result."""

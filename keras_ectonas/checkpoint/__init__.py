@@ -1,0 +1,9 @@
+"""A search on disk: plain JSON and arrays, written so that a complete state is always there.
+
+This room knows searches and networks. It knows no engine and no Keras.
+"""
+
+from .folder import Folder
+from .opened import Opened
+
+__all__ = ["Folder", "Opened"]
