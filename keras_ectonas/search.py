@@ -415,7 +415,7 @@ class Search:
                 last.status, self.best, archived.network = "parent", last.id, None
             else:
                 self._dismiss([[last.id]], [])
-        self._end("max_time" if self.ledger.left > 0 and self._out_of_time() else "budget")
+        self._end("max_time" if self.ledger.left > 0 and self._finish_is_due() else "budget")
 
     def _end(self, reason: str) -> None:
         self.ended_by, self.ended_in = reason, self.phase

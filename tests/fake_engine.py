@@ -16,6 +16,7 @@ class FakeEngine:
     score: Callable[[Network, int], float]
     fails: Callable[[TrainingJob], str] = lambda job: ""
     jobs: list[TrainingJob] = field(default_factory=list)
+    seconds_per_step: float = 0.0
 
     def train(self, jobs: Sequence[TrainingJob]) -> list[TrainingOutcome]:
         self.jobs.extend(jobs)
@@ -27,7 +28,7 @@ class FakeEngine:
             return TrainingOutcome(job.network, (), job.steps // 2, 0.0, failure)
         step = job.first_step + job.steps
         record = EpochRecord(step, self.score(job.network, step), {"val_loss": 1.0})
-        return TrainingOutcome(job.network, (record,), job.steps, 0.0)
+        return TrainingOutcome(job.network, (record,), job.steps, self.seconds_per_step * job.steps)
 
 
 def by_kind(kind: str) -> Callable[[Network, int], float]:

@@ -32,7 +32,7 @@ def engine_for(optimizer="adam", **options):
 
 
 def job(network, steps, candidate=0, first_step=0, seed=5, is_needed=False):
-    return TrainingJob(candidate, network, first_step, steps, seed, is_needed)
+    return TrainingJob(candidate, network, first_step, steps, seed, is_needed=is_needed)
 
 
 def test_outcomes_do_not_depend_on_what_came_before():

@@ -205,9 +205,8 @@ def test_one_generation_failing_is_not_the_end():
 
 
 def test_time_limit_ends_with_the_best_so_far():
-    engine = FakeEngine(by_kind("Conv2D"))
-    ticks = iter(range(10_000))
-    chosen = SearchSettings(budget=1000, max_time=50.0)
+    engine = FakeEngine(by_kind("Conv2D"), seconds_per_step=0.5)
+    chosen = SearchSettings(budget=1000, max_time=500.0, final_share=0.4)
     search = Search(
         dense_start(),
         chosen,
@@ -216,12 +215,15 @@ def test_time_limit_ends_with_the_best_so_far():
         Ledger.for_epochs(1000, 10),
         0,
         engine.train,
-        clock=lambda: float(next(ticks)),
+        clock=lambda: sum(0.5 * job.steps for job in engine.jobs),
     )
     search.run()
     assert search.ended_by == "max_time"
     assert search.winner().network is not None
-    assert 0 < search.ledger.spent < search.ledger.limit
+    # The last 200 seconds, but for what a round that was under way took of them, are the final training's.
+    assert engine.jobs[-1].rates == (1.0, 0.0)
+    assert 100 <= 0.5 * engine.jobs[-1].steps <= 200
+    assert 400 <= search.elapsed <= 500
 
 
 def test_interrupt_ends_with_the_best_so_far():

@@ -62,7 +62,8 @@ def read_network(path: Path) -> Network:
         If it holds something else than what its name says.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # Given a path, NumPy leaves the file of a damaged archive open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             text = stored[_STRUCTURE].tobytes().decode()
             arrays = [stored[str(number)] for number in range(len(stored.files) - 1)]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
