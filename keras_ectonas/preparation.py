@@ -62,6 +62,10 @@ def prepared_session(
     """
     settings = _settings(parameters)
     check_choices(parameters["surgery"], parameters["engine"], parameters["verbose"], parameters["batch_size"])
+    for name in ("keep_weights", "resume", "warm_start"):
+        if not isinstance(parameters[name], (bool, np.bool_)):
+            raise InputError(f"{name}={parameters[name]!r}: expected True or False.")
+    callbacks = _checked_callbacks(parameters["callbacks"])
     rows = _checked_rows(parameters["model"], kind, X, y, sample_weight)
     x, labels, weights = rows
     checkpoint, kept = _checkpoint(parameters, before)
@@ -83,7 +87,7 @@ def prepared_session(
         settings,
         parameters["surgery"],
         parameters["engine"],
-        tuple(parameters["callbacks"] or ()),
+        callbacks,
         seed,
         parameters["verbose"],
         n_workers(parameters["n_jobs"]),
@@ -104,9 +108,6 @@ class Ended(NamedTuple):
 
 def _checkpoint(parameters: Mapping[str, Any], before: Ended | None) -> tuple[Folder | None, Mapping[str, str]]:
     """The folder, and which search is to be continued, if any."""
-    for name in ("resume", "warm_start"):
-        if not isinstance(parameters[name], (bool, np.bool_)):
-            raise InputError(f"{name}={parameters[name]!r}: expected True or False.")
     if parameters["checkpoint"] is None:
         if parameters["resume"]:
             raise InputError("resume=True without a checkpoint: expected the folder that the search is kept in.")
@@ -141,6 +142,20 @@ def seed_of(random_state: Any) -> int:
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(2**31 - 1))
     raise InputError(f"random_state={random_state!r}: expected a whole number of at least 0, a generator or None.")
+
+
+def _checked_callbacks(callbacks: Any) -> tuple[Any, ...]:
+    if callbacks is None:
+        return ()
+    if not isinstance(callbacks, (list, tuple)):
+        raise InputError(f"callbacks={callbacks!r}: expected a list of keras.callbacks.Callback, or None.")
+    for number, callback in enumerate(callbacks):
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise InputError(
+                f"callbacks[{number}] of type {type(callback).__name__}: expected a keras.callbacks.Callback, made and "
+                "not its class."
+            )
+    return tuple(callbacks)
 
 
 def _settings(parameters: Mapping[str, Any]) -> SearchSettings:

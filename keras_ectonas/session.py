@@ -228,7 +228,7 @@ def check_choices(surgery: Any, engine: Any, verbose: Any, batch_size: Any) -> N
             f"engine='compiled' needs Keras on JAX, it runs on {keras.backend.backend()}: set KERAS_BACKEND=jax before "
             "Keras is imported, or use engine='auto'."
         )
-    if isinstance(verbose, bool) or verbose not in (0, 1, 2):
+    if isinstance(verbose, bool) or not isinstance(verbose, (int, np.integer)) or verbose not in (0, 1, 2):
         raise InputError(f"verbose={verbose!r}: expected 0, 1 or 2.")
     if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
         raise InputError(f"batch_size={batch_size!r}: expected a whole number of at least 1.")
