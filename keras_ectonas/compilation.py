@@ -122,7 +122,18 @@ def _as_tuple(argument: str, metrics: Any) -> tuple[Any, ...]:
     flat: list[Any] = []
     for metric in metrics:
         flat.extend(metric if isinstance(metric, (list, tuple)) else [metric])
+    for number, metric in enumerate(flat):
+        _check_metric(f"{argument}[{number}]", metric)
     return tuple(flat)
+
+
+def _check_metric(argument: str, metric: Any) -> None:
+    if callable(metric) or metric in ("accuracy", "acc", "crossentropy", "ce"):
+        return
+    try:
+        keras.metrics.get(metric)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{argument}={metric!r}: expected a Keras metric, its name, or a function.") from error
 
 
 def _copy_of(metric: Any) -> Any:

@@ -140,7 +140,10 @@ def checked_weights(argument: str, weights: Any, n_rows: int) -> Array | None:
     """Sample weights as an array of shape (rows,), or None."""
     if weights is None:
         return None
-    array = np.asarray(weights, dtype=np.float32)
+    try:
+        array = np.asarray(weights, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{argument}={weights!r}: expected numbers, one for each row.") from error
     if array.shape != (n_rows,):
         raise InputError(f"{argument} has shape {array.shape}: expected {(n_rows,)}, one for each row.")
     if not np.isfinite(array).all() or (array < 0).any():

@@ -55,6 +55,10 @@ def prepared_session(
     """
     settings = _settings(parameters)
     check_choices(parameters["surgery"], parameters["engine"], parameters["verbose"], parameters["batch_size"])
+    for name in ("keep_weights", "resume", "warm_start"):
+        if not isinstance(parameters[name], (bool, np.bool_)):
+            raise InputError(f"{name}={parameters[name]!r}: expected True or False.")
+    callbacks = _checked_callbacks(parameters["callbacks"])
     rows = incoming(parameters, kind, X, y, sample_weight, validation_data, steps_per_epoch, validation_steps)
     labels = rows.labels if kind == "regression" else rows.labels_to_judge
     checkpoint, kept = _checkpoint(parameters, before)
@@ -72,7 +76,7 @@ def prepared_session(
         settings,
         parameters["surgery"],
         parameters["engine"],
-        tuple(parameters["callbacks"] or ()),
+        callbacks,
         seed,
         parameters["verbose"],
         n_workers(parameters["n_jobs"]),
@@ -93,9 +97,6 @@ class Ended(NamedTuple):
 
 def _checkpoint(parameters: Mapping[str, Any], before: Ended | None) -> tuple[Folder | None, Mapping[str, str]]:
     """The folder, and which search is to be continued, if any."""
-    for name in ("resume", "warm_start"):
-        if not isinstance(parameters[name], (bool, np.bool_)):
-            raise InputError(f"{name}={parameters[name]!r}: expected True or False.")
     if parameters["checkpoint"] is None:
         if parameters["resume"]:
             raise InputError("resume=True without a checkpoint: expected the folder that the search is kept in.")
@@ -130,6 +131,14 @@ def seed_of(random_state: Any) -> int:
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(2**31 - 1))
     raise InputError(f"random_state={random_state!r}: expected a whole number of at least 0, a generator or None.")
+
+
+def _checked_callbacks(callbacks: Any) -> tuple[Any, ...]:
+    if callbacks is None:
+        return ()
+    if not isinstance(callbacks, (list, tuple)):
+        raise InputError(f"callbacks={callbacks!r}: expected a list of keras.callbacks.Callback, or None.")
+    return tuple(callbacks)
 
 
 def _settings(parameters: Mapping[str, Any]) -> SearchSettings:

@@ -250,7 +250,7 @@ def check_choices(surgery: Any, engine: Any, verbose: Any, batch_size: Any) -> N
             f"engine='compiled' needs Keras on JAX, it runs on {keras.backend.backend()}: set KERAS_BACKEND=jax before "
             "Keras is imported, or use engine='auto'."
         )
-    if isinstance(verbose, bool) or verbose not in (0, 1, 2):
+    if isinstance(verbose, bool) or not isinstance(verbose, (int, np.integer)) or verbose not in (0, 1, 2):
         raise InputError(f"verbose={verbose!r}: expected 0, 1 or 2.")
     if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
         raise InputError(f"batch_size={batch_size!r}: expected a whole number of at least 1.")
@@ -261,8 +261,8 @@ def _sorted_callbacks(callbacks: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[
     for number, callback in enumerate(callbacks):
         if not isinstance(callback, (keras.callbacks.Callback, SearchCallback)):
             raise InputTypeError(
-                f"callbacks[{number}] of type {type(callback).__name__}: expected a keras.callbacks.Callback or a "
-                "keras_ectonas.SearchCallback."
+                f"callbacks[{number}] of type {type(callback).__name__}: expected a keras.callbacks.Callback, made and "
+                "not its class, or a keras_ectonas.SearchCallback."
             )
     own = tuple(callback for callback in callbacks if isinstance(callback, keras.callbacks.Callback))
     copies_of(own)

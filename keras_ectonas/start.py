@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 import warnings
 from typing import Any, Final, Literal
@@ -63,6 +64,10 @@ def start_model(
                 f"model of type {type(model).__name__}: expected a keras.Sequential, "
                 "a callable (X, y) that gives one, or None."
             )
+        try:
+            inspect.signature(model).bind(x, y)
+        except TypeError as error:
+            raise InputError(f"model cannot be called as model(X, y): {error}.") from error
         made = model(x, y)
         if not isinstance(made, keras.Sequential):
             raise InputError(f"model, when called, gave {type(made).__name__}: expected a keras.Sequential.")
@@ -200,6 +205,8 @@ def _head(y: Array, kind: Literal["classification", "regression"]) -> list[keras
         if n_classes == 2:
             return [keras.layers.Dense(1, activation="sigmoid")]
         return [keras.layers.Dense(n_classes, activation="softmax")]
+    if y.dtype.kind not in "fiub":
+        raise InputError(f"y is of type {y.dtype}: expected numbers.")
     values = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
     spread = float(values.std()) or 1.0
     return [keras.layers.Dense(values.shape[1]), keras.layers.Rescaling(spread, offset=float(values.mean()))]

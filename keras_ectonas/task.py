@@ -75,6 +75,8 @@ class Task:
             If `y` holds a label that is not among `classes`.
         """
         if self.target == "value":
+            if y.dtype.kind not in "fiub":
+                raise InputError(f"y is of type {y.dtype}: expected numbers.")
             values = np.asarray(y, dtype=np.float32)
             return values[:, None] if values.ndim == 1 else values
         if self.columns is not None and not (self.target == "index" and self.columns == 1):

@@ -50,7 +50,12 @@ class Folder:
         self.path = Path(path).expanduser().absolute()
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"checkpoint={str(path)!r} is a file: expected a folder, or a path that is free.")
-        self._resume = resume
+        nearest = next(parent for parent in (self.path, *self.path.parents) if parent.exists())
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+            raise InputError(
+                f"checkpoint={str(path)!r} cannot be used as a folder to write into: {str(nearest)!r} is "
+                f"{'closed to writing' if nearest.is_dir() else 'a file'}."
+            )
         if self.numbers() and not resume:
             raise InputError(
                 f"checkpoint={str(path)!r} holds a search already: resume=True continues it; another folder, or this "
