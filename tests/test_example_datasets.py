@@ -5,6 +5,7 @@ import os
 import pickle
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -220,6 +221,21 @@ def test_with_header_and_packed(tmp_path):
     for part in ("train", "test"):
         census_rows(200).to_csv(tmp_path / f"adult_{part}.csv.gz", index=False)
     assert datasets.find("adult", tmp_path).x_train.shape == (200, 10, 10, 1)
+
+
+@pytest.mark.parametrize("test_rows_first", [False, True])
+def test_census_from_openml(monkeypatch, test_rows_first):
+    train, test = census_rows(400), census_rows(200)
+    train.loc[0, ["age", "fnlwgt"]] = census.FIRST_TRAINING_ROW
+    train["income"], test["income"] = ">50K", "<=50K"
+    both = pd.concat([test, train] if test_rows_first else [train, test]).replace("?", None)
+    bunch = SimpleNamespace(data=both.drop(columns="income"), target=both["income"].astype("category"))
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda *_, **__: bunch)
+    monkeypatch.setattr(census, "N_TRAINING_ROWS", 400)
+    found = datasets.find("adult", download=True)
+    assert found.y_train.tolist() == [1] * 400
+    assert found.y_test.tolist() == [0] * 200
+    assert found.x_train.shape == (400, 10, 10, 1)
 
 
 def test_download(monkeypatch):

@@ -84,7 +84,7 @@ def row(run, accuracy=0.9, params=1000, epochs=5.0, **others):
         for mutation, words, n, epoch in entries
     ]
     versions = {"keras": "3", "backend": "jax", "commit": "abc"}
-    found = {"accuracy": accuracy, "params": params, "epochs": epochs, "curve": curve, "lineage": lineage}
+    found = {"accuracy": accuracy, "params": params, "epochs": epochs, "curve": curve, "lineage": lineage, "spent": 9.0}
     return run.as_dict() | start | found | {"versions": versions} | others
 
 
@@ -178,7 +178,7 @@ def test_plain_training_waits_for_the_searches_and_is_long_enough(tmp_path):
     later = replace(SEARCH, greediness=0.5)
     plan._waiting, plan._under_way = [PLAIN, later], {}
     assert plan._next() == later
-    assert plan._seconds_of(later) == pytest.approx(10 * 10 / 7.3)
+    assert plan.time_left() == pytest.approx(10 * 10 / 9)
 
 
 def test_markers(tmp_path):

@@ -41,6 +41,9 @@ CATEGORICAL: Final = tuple(name for name in COLUMNS if name not in (*NUMERIC, "e
 does."""
 
 N_RARE_COUNTRIES: Final = 3
+N_TRAINING_ROWS: Final = 32561
+FIRST_TRAINING_ROW: Final = (39, 77516)
+"""Its age and ``fnlwgt``."""
 
 Part = tuple[Any, np.ndarray]
 
@@ -80,14 +83,16 @@ def _read(path: Path, has_header: bool) -> Part:
 
 
 def fetched_census() -> tuple[Part, Part]:
-    """The same from OpenML, which holds training rows and test rows in one table, in this order."""
+    """The same from OpenML, which holds training rows and test rows in one table, one part behind the other."""
     from sklearn.datasets import fetch_openml
 
-    n_train = 32561
     bunch = fetch_openml("adult", version=2, as_frame=True)
-    frame = bunch.data[list(COLUMNS)].astype(dict.fromkeys(CATEGORICAL, "object")).fillna("?")
+    frame = bunch.data[list(COLUMNS)].astype(dict.fromkeys(CATEGORICAL, "object")).fillna("?").reset_index(drop=True)
     labels = bunch.target.astype(str).str.startswith(">").to_numpy().astype("int64")
-    return (frame[:n_train], labels[:n_train]), (frame[n_train:], labels[n_train:])
+    begins_with_training_rows = (frame["age"][0], frame["fnlwgt"][0]) == FIRST_TRAINING_ROW
+    cut = N_TRAINING_ROWS if begins_with_training_rows else len(frame) - N_TRAINING_ROWS
+    parts = (frame[:cut], labels[:cut]), (frame[cut:], labels[cut:])
+    return parts if begins_with_training_rows else parts[::-1]
 
 
 def as_images(frame: Any, seed: int = 42) -> Pipeline:
@@ -125,8 +130,8 @@ def as_images(frame: Any, seed: int = 42) -> Pipeline:
 
 
 def _kept_categories(frame: Any, name: str) -> list[str]:
-    counts = frame[name].value_counts()
-    left_out = {"?"}
+    counts = frame[name].value_counts().drop("?", errors="ignore")
+    left_out: set[str] = set()
     if name == "sex":
         left_out.add("Male")
     if name == "native-country":

@@ -152,6 +152,5 @@ def baseline_epochs(budget: float) -> int:
 def experiment(name: str) -> Experiment:
     """An experiment as it is configured."""
     content = tomllib.loads((FOLDER / f"{name}.toml").read_text())
-    return Experiment(
-        name, **{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
-    )
+    fixed: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+    return Experiment(name, **fixed)

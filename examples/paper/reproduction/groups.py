@@ -32,12 +32,11 @@ class Cell(NamedTuple):
 
     mean: float
     spread: float
-    count: int
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Cell:
         listed = np.array(list(values), dtype=float)
-        return cls(float(listed.mean()), float(listed.std(ddof=1)) if len(listed) > 1 else float("nan"), len(listed))
+        return cls(float(listed.mean()), float(listed.std(ddof=1)) if len(listed) > 1 else float("nan"))
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ class Results:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: dict[Run, Row] = {}
+        self._longest: dict[Run, float] = {}
         lines = path.read_bytes().split(b"\n") if path.exists() else []
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -43,7 +44,11 @@ class Results:
                     raise ValueError(f"{path}, line {number} is no JSON: {error}") from error
                 os.truncate(path, path.stat().st_size - len(line))
             else:
-                self.rows[Run.of(row)] = row
+                self._keep(row)
+
+    def longest_lineage(self, baseline: Run) -> float:
+        """The most epochs that a winner from the same start has had, inherited ones included; 0 without a search."""
+        return self._longest.get(baseline, 0.0)
 
     def add(self, row: Row) -> None:
         """Keep a row, on disk before anything else; it replaces an earlier one of the same run."""
@@ -52,4 +57,10 @@ class Results:
             file.write(json.dumps(row) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        self.rows[Run.of(row)] = row
+        self._keep(row)
+
+    def _keep(self, row: Row) -> None:
+        run = Run.of(row)
+        self.rows[run] = row
+        if run.kind != "plain" and "failure" not in row:
+            self._longest[run.baseline] = max(self.longest_lineage(run.baseline), row["epochs"])

@@ -81,10 +81,14 @@ class Schedule:
 
     def time_left(self) -> float | None:
         """Seconds until all is done, by what runs like those that are left took; None if there were none."""
+        rates = self._seconds_an_epoch()
         ahead = [run for run in (*self._waiting, *self._under_way.values()) if not self._is_done(run)]
-        seconds = [self._seconds_of(run) for run in ahead]
-        known = [s for s in seconds if s is not None]
-        return len(seconds) * sum(known) / len(known) / self.n_processes if known else None
+        seconds = []
+        for run in ahead:
+            rate = next((rates[likeness] for likeness in _likenesses(run) if likeness in rates), None)
+            if rate is not None:
+                seconds.append(rate * (self._epochs_of(run) if run.kind == "plain" else run.budget or 0))
+        return len(ahead) * sum(seconds) / len(seconds) / self.n_processes if seconds else None
 
     def _begin(self, pool: ProcessPoolExecutor) -> None:
         while len(self._under_way) < self.n_processes:
@@ -128,22 +132,31 @@ class Schedule:
 
     def _epochs_of(self, run: Run) -> int:
         """Of plain training."""
-        lineages = [row["epochs"] for other, row in self.results.rows.items() if _started_like(run, other, row)]
-        return max([self.baseline_epochs.get(run, 1), *(math.ceil(epochs - 1e-6) for epochs in lineages)])
+        longest = math.ceil(self.results.longest_lineage(run) - 1e-6)
+        return max(self.baseline_epochs.get(run, 1), longest)
 
-    def _seconds_of(self, run: Run) -> float | None:
-        """What the run may take, by the nearest of its kind: an epoch takes about as long on the same rows."""
-        rows = [r for r in self.results.rows.values() if "failure" not in r and r["samples"] == run.samples]
-        for likeness in (("dataset", "topology", "rules"), ("dataset", "rules"), ("rules",), ()):
-            like = [row for row in rows if all(row[name] == getattr(run, name) for name in likeness)]
-            if like:
-                epochs = self._epochs_of(run) if run.kind == "plain" else run.budget or 0
-                return epochs * sum(r["seconds"] for r in like) / sum(r.get("spent", r["epochs"]) for r in like)
-        return None
+    def _seconds_an_epoch(self) -> dict[tuple[object, ...], float]:
+        """By what runs have in common: an epoch takes about as long on the same rows from the same start."""
+        sums: dict[tuple[object, ...], tuple[float, float]] = {}
+        for run, row in self.results.rows.items():
+            if "failure" not in row:
+                for likeness in _likenesses(run):
+                    seconds, epochs = sums.get(likeness, (0.0, 0.0))
+                    sums[likeness] = (
+                        seconds + row["seconds"],
+                        epochs + row["epochs" if run.kind == "plain" else "spent"],
+                    )
+        return {likeness: seconds / epochs for likeness, (seconds, epochs) in sums.items()}
 
 
-def _started_like(baseline: Run, other: Run, row: Row) -> bool:
-    return other.kind != "plain" and "failure" not in row and other.baseline == baseline
+def _likenesses(run: Run) -> list[tuple[object, ...]]:
+    """What a run has in common with others, most first."""
+    return [
+        (run.samples, run.rules, run.dataset, run.topology),
+        (run.samples, run.rules, run.dataset),
+        (run.samples, run.rules),
+        (run.samples,),
+    ]
 
 
 def _follow_the_parent() -> None:

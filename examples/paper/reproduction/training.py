@@ -52,12 +52,12 @@ def carried_out(run: Run, folder: Path | None, download: bool, epochs: int) -> d
     """
     rows = _rows(run, folder, download)
     start = _start(run, rows)
-    began = time.time()
+    began = time.perf_counter()
     try:
         found = _plainly_trained(run, start, rows, epochs) if run.kind == "plain" else _searched(run, start, rows)
     except SearchError as error:
         found = {"failure": str(error)}
-    seconds = time.time() - began
+    seconds = time.perf_counter() - began
     known = {
         "start_params": start.count_params(),
         "start_type": _network_type(start),
