@@ -345,6 +345,7 @@ class ECToNASTrainer(CallbackSupport, BaseEstimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
+        tags.target_tags.multi_output = True
         tags.input_tags.three_d_array = True
         return tags
 
@@ -356,6 +357,11 @@ class ECToNASClassifier(ClassifierMixin, ECToNASTrainer):  # type: ignore[misc]
     """
 
     _kind = "classification"
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
 
 
 class ECToNASRegressor(RegressorMixin, ECToNASTrainer):  # type: ignore[misc]
