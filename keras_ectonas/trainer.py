@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .compilation import Compilation
+from .compilation import Compilation, check_loadable
 from .data import checked_array, checked_targets
 from .engines.fit import outputs_of
 from .errors import InputError
@@ -341,6 +341,11 @@ class ECToNASTrainer(CallbackSupport, BaseEstimator):  # type: ignore[misc]
         )
         self._check_features(session.data.train.x if is_stream(X) else X, reset=True)
         return session
+
+    def __getstate__(self) -> Any:
+        if hasattr(self, "model_"):
+            check_loadable(self.model_)
+        return super().__getstate__()
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
