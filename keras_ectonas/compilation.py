@@ -10,7 +10,7 @@ import keras
 
 from .errors import InputError
 
-__all__ = ["Compilation", "serialized_optimizer"]
+__all__ = ["Compilation", "check_loadable", "serialized_optimizer"]
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,30 @@ class Compilation:
         if metrics is not None:
             changes["metrics"] = _as_tuple("metrics", metrics)
         return replace(self, **changes)
+
+
+def check_loadable(model: keras.Model) -> None:
+    """Make sure that `model` can be loaded once it is saved.
+
+    Raises
+    ------
+    InputError
+        Naming the part that Keras could not find again.
+    """
+    compiled = Compilation.of(model)
+    parts = [(f"layer {layer.name!r}", layer) for layer in model.layers]
+    if compiled is not None:
+        metrics = [("metric", metric) for metric in (*compiled.metrics, *compiled.weighted_metrics)]
+        parts += [("loss", compiled.loss), ("optimizer", model.optimizer), *metrics]
+    for role, part in parts:
+        try:
+            keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(part), safe_mode=False)
+        except Exception as error:  # Whatever a part of the user's own may raise.
+            name = getattr(part, "__name__", type(part).__name__)
+            raise InputError(
+                f"{role} ({name}) could not be found again when this is loaded: decorate it with "
+                f"keras.saving.register_keras_serializable. {str(error).splitlines()[-1]}"
+            ) from error
 
 
 def serialized_optimizer(optimizer: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -18,6 +18,8 @@ from .network import Array
 from .task import Task
 
 __all__ = ["BatchSource", "Rows", "TrainingData", "checked_array", "checked_targets", "checked_weights", "split"]
+
+_FEWEST_GROUPS: Final = 10
 
 
 @dataclass(frozen=True)
@@ -162,8 +164,18 @@ def _as_input_error(argument: str) -> Iterator[None]:
         raise InputError(f"{argument}: {error}") from error
 
 
-def split(rows: Rows, fraction: float, task: Task, seed: int) -> tuple[Rows, Rows]:
+def split(rows: Rows, fraction: float, task: Task, seed: int, groups: Array | None = None) -> tuple[Rows, Rows]:
     """Shuffle and split into training and validation rows, each class in proportion where possible.
+
+    Parameters
+    ----------
+    rows : Rows
+    fraction : float
+        Share of the validation rows.
+    task : Task
+    seed : int
+    groups : ndarray of int, optional
+        Rows of one group stay together, unless there are fewer than ten groups.
 
     Raises
     ------
@@ -172,16 +184,20 @@ def split(rows: Rows, fraction: float, task: Task, seed: int) -> tuple[Rows, Row
     """
     if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 < fraction < 1:
         raise InputError(f"validation_fraction={fraction!r}: expected a number above 0 and below 1.")
-    n_validation = math.ceil(fraction * len(rows))
-    if n_validation >= len(rows):
+    first, members = np.arange(len(rows)), np.arange(len(rows))
+    if groups is not None and groups.max() + 1 >= _FEWEST_GROUPS:
+        _, first, members = np.unique(groups, return_index=True, return_inverse=True)
+    n_validation = math.ceil(fraction * len(first))
+    if n_validation >= len(first):
         raise InputError(f"validation_fraction={fraction!r} of {len(rows)} rows leaves none to train on.")
-    train, validation = train_test_split(
-        np.arange(len(rows)),
+    _, validation = train_test_split(
+        np.arange(len(first)),
         test_size=n_validation,
         random_state=seed % 2**32,
-        stratify=_strata(rows, task, n_validation),
+        stratify=_strata(rows.take(first), task, n_validation),
     )
-    return rows.take(np.sort(train)), rows.take(np.sort(validation))
+    is_validation = np.isin(members, validation)
+    return rows.take(np.flatnonzero(~is_validation)), rows.take(np.flatnonzero(is_validation))
 
 
 def _strata(rows: Rows, task: Task, n_validation: int) -> Array | None:

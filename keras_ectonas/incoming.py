@@ -15,6 +15,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from .data import Rows, TrainingData, checked_array, checked_targets, checked_weights, split
 from .errors import InputError
 from .network import Array
+from .repeats import alike, copies_for
 from .streams import Batch, Reading, Stream, is_stream, joined, read_into_memory, read_stream
 from .task import Task
 
@@ -41,6 +42,8 @@ class Incoming:
     batch_size : int
     held_out : Batch or None
         The rows to score on, if they were given.
+    groups : ndarray or None
+        Numbers of the groups of rows that are alike, if any are.
     """
 
     x: Array
@@ -49,6 +52,7 @@ class Incoming:
     reading: Reading | None
     batch_size: int
     held_out: Batch | None
+    groups: Array | None
 
     @property
     def labels_to_judge(self) -> Array:
@@ -79,7 +83,7 @@ class Incoming:
         elif self.held_out is not None:
             train, validation = rows, _rows(self.held_out, task, weigh)
         else:
-            train, validation = split(rows, fraction, task, seed)
+            train, validation = split(rows, fraction, task, seed, self.groups)
         if validation.weights is not None and not validation.weights.any():
             raise InputError("sample_weight is zero for every row that is validated on: expected some weight there.")
         if task.is_classification and len(np.unique(train.labels)) < 2:
@@ -126,7 +130,26 @@ def incoming(
         raise InputError("sample_weight is zero for every row: expected some weight.")
     if weights is not None and not weights.all():
         x, labels, weights = x[weights > 0], labels[weights > 0], weights[weights > 0]
-    return Incoming(x, labels, weights, left_to_read, batch_size, held_out)
+    if left_to_read is not None:
+        return Incoming(x, labels, weights, left_to_read, batch_size, held_out, None)
+    (x, labels, weights), groups = _with_copies(Batch(x, labels, weights))
+    return Incoming(x, labels, weights, None, batch_size, held_out, groups)
+
+
+def _with_copies(rows: Batch) -> tuple[Batch, Array | None]:
+    """Copies of a row in place of its weight; where rows are alike, an order that their content alone decides.
+
+    So a row that is there twice and a row that weighs 2 make the same search.
+    """
+    index = None if rows.weights is None else copies_for(rows.weights, rows.n_bytes // len(rows.x))
+    if index is not None:
+        rows = Batch(rows.x[index], rows.y[index], None)
+    groups = alike(rows.x, rows.y)
+    if groups is None:
+        return rows, None
+    order = np.argsort(groups, kind="stable")
+    weights = None if rows.weights is None else rows.weights[order]
+    return Batch(rows.x[order], rows.y[order], weights), groups[order]
 
 
 def _checked_rows(kind: Kind | None, dtype: str, X: Any, y: Any, sample_weight: Any) -> Batch:

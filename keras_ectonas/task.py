@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import type_of_target
 from .errors import InputError
 from .network import Array, Shape
 
-__all__ = ["Task", "from_logits", "read_task"]
+__all__ = ["Task", "from_logits", "is_made_for_labels", "read_task"]
 
 Target = Literal["index", "one_hot", "binary", "multilabel", "value"]
 
@@ -225,6 +225,11 @@ def _values(y: Array, output_shape: Shape, columns: int | None) -> Task:
 
 def _sigmoid(values: Array) -> Array:
     return 0.5 * (1 + np.tanh(0.5 * values))
+
+
+def is_made_for_labels(loss_name: str) -> bool:
+    """Whether the loss of this name, in snake case, compares labels."""
+    return loss_name in _TARGET_OF_LOSS
 
 
 def from_logits(loss: Any) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import keras
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .compilation import Compilation, check_loadable
 from .data import checked_array, checked_targets
 from .engines.fit import outputs_of
 from .errors import InputError
@@ -20,7 +22,7 @@ from .preparation import Ended, prepared_session
 from .search import Search
 from .session import Session
 from .streams import is_stream
-from .task import Task
+from .task import Task, is_made_for_labels
 
 __all__ = ["ECToNASClassifier", "ECToNASRegressor", "ECToNASTrainer"]
 
@@ -28,7 +30,12 @@ __all__ = ["ECToNASClassifier", "ECToNASRegressor", "ECToNASTrainer"]
 def _learns_labels(estimator: ECToNASTrainer) -> bool:
     """Whether there are probabilities; before ``fit``, whether there may be."""
     if not hasattr(estimator, "task_"):
-        return estimator._kind != "regression"
+        if estimator._kind is not None:
+            return estimator._kind == "classification"
+        is_model = isinstance(estimator.model, keras.Model)
+        compiled = (Compilation.of(estimator.model) if is_model else None) or Compilation({}, None)
+        compiled = compiled.changed(loss=estimator.loss)
+        return compiled.loss is None or is_made_for_labels(compiled.loss_name)
     if not estimator.task_.is_classification:
         raise AttributeError("predict_proba: the model was trained on values, not on labels.")
     return True
@@ -384,9 +391,15 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         self._check_features(session.data.train.x if is_stream(X) else X, reset=True)
         return session
 
+    def __getstate__(self) -> Any:
+        if hasattr(self, "model_"):
+            check_loadable(self.model_)
+        return super().__getstate__()
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
+        tags.target_tags.multi_output = True
         tags.input_tags.three_d_array = True
         return tags
 
@@ -398,6 +411,11 @@ class ECToNASClassifier(ClassifierMixin, ECToNASTrainer):  # type: ignore[misc]
     """
 
     _kind = "classification"
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
 
 
 class ECToNASRegressor(RegressorMixin, ECToNASTrainer):  # type: ignore[misc]

