@@ -10,7 +10,7 @@ from .bridge import Blueprint, LiveModel, network_of
 from .compilation import Compilation
 from .data import checked_array, checked_targets
 from .errors import InputError
-from .streams import is_stream
+from .sources import is_stream
 from .trainer import ECToNASTrainer
 
 __all__ = ["ECToNASCallback"]
