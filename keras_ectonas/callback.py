@@ -11,7 +11,7 @@ from .compilation import Compilation
 from .data import checked_array, checked_targets
 from .errors import InputError
 from .fitted import FittedSearch
-from .streams import is_stream
+from .sources import is_stream
 from .trainer import ECToNASTrainer
 
 __all__ = ["ECToNASCallback"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -41,6 +42,9 @@ class Compilation:
             return None
         config = dict(model._compile_config.config)
         config.pop("optimizer", None)
+        if not isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
+            # Keras does not keep this; it matters where it would scale the loss by itself.
+            config["auto_scale_loss"] = False
         return cls(
             serialized_optimizer(model.optimizer),
             config.pop("loss", None),
@@ -52,12 +56,16 @@ class Compilation:
     def compile(self, model: keras.Model) -> None:
         """Compile `model`, with an optimizer and metrics of its own."""
         model.compile(
-            optimizer=keras.optimizers.deserialize(dict(self.optimizer)),
+            optimizer=self.new_optimizer(),
             loss=self.loss,
             metrics=[_copy_of(metric) for metric in self.metrics],
             weighted_metrics=[_copy_of(metric) for metric in self.weighted_metrics] or None,
             **self.options,
         )
+
+    def new_optimizer(self) -> keras.optimizers.Optimizer:
+        """An optimizer of the configuration, which Keras takes apart while it reads it."""
+        return keras.optimizers.deserialize(copy.deepcopy(dict(self.optimizer)))
 
     @property
     def loss_name(self) -> str:
@@ -127,7 +135,7 @@ def check_loadable(model: keras.Model) -> None:
 def serialized_optimizer(optimizer: Any) -> dict[str, Any]:
     """A name, a configuration or an optimizer as the configuration of a fresh one."""
     try:
-        found = keras.optimizers.get(dict(optimizer) if isinstance(optimizer, Mapping) else optimizer)
+        found = keras.optimizers.get(copy.deepcopy(dict(optimizer)) if isinstance(optimizer, Mapping) else optimizer)
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(
             f"optimizer={optimizer!r}: expected a Keras optimizer, its name or its configuration. {error}"

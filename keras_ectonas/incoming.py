@@ -16,7 +16,8 @@ from .data import Rows, TrainingData, checked_array, checked_targets, checked_we
 from .errors import InputError
 from .network import Array
 from .repeats import alike, copies_for
-from .streams import Batch, Reading, Stream, is_stream, joined, read_into_memory, read_stream
+from .sources import Batch, is_stream, joined
+from .streams import Reading, Stream, read_into_memory, read_stream
 from .task import Task
 
 __all__ = ["Incoming", "incoming"]

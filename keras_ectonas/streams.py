@@ -1,28 +1,24 @@
-"""Data that come in batches: data sets of TensorFlow, Keras and PyTorch, and generators.
+"""Data that come in batches: read once before the search, and again wherever a candidate is trained.
 
-A data set is read once before the search: how many batches it has, which labels, and rows to calibrate on. A small one
-that gives the same batches each time becomes arrays; any other is read again, batch by batch, wherever a candidate is
-trained, and never held. Nothing here knows of a search or an engine.
+The first reading finds how many batches there are, which labels, and rows to calibrate on. A small data set that gives
+the same batches each time becomes arrays; any other is never held. Nothing here knows of a search or an engine.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import sys
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-import keras
 import numpy as np
 
-from .data import checked_array, checked_targets, checked_weights
 from .errors import InputError
 from .network import Array
+from .sources import Batch, Source, checked, has_no_end, joined, source_of, unpacked
 
-__all__ = ["IN_MEMORY", "Batch", "Reading", "Stream", "is_stream", "joined", "read_into_memory", "read_stream"]
+__all__ = ["IN_MEMORY", "Reading", "Stream", "read_into_memory", "read_stream"]
 
 IN_MEMORY: Final = 2**28
 """Bytes up to which a data set becomes arrays, and rows are held out of one that does not."""
@@ -31,89 +27,13 @@ _SAMPLE_ROWS: Final = 8192
 _MOST_CLASSES: Final = 10_000
 
 
-class Batch(NamedTuple):
-    """Rows of a data set: samples, targets as the user gave them, and weights or None."""
-
-    x: Array
-    y: Array
-    weights: Array | None
-
-    @property
-    def n_bytes(self) -> int:
-        return int(self.x.nbytes + self.y.nbytes)
-
-
-def is_stream(data: Any) -> bool:
-    """Whether `data` are batches rather than rows."""
-    return isinstance(data, (Generator, keras.utils.PyDataset)) or _is_library_data_set(data)
-
-
-def _is_library_data_set(data: Any) -> bool:
-    # Whoever made such a data set has imported its library.
-    tensorflow, torch = sys.modules.get("tensorflow"), sys.modules.get("torch")
-    return (tensorflow is not None and isinstance(data, tensorflow.data.Dataset)) or (
-        torch is not None and isinstance(data, torch.utils.data.DataLoader)
-    )
-
-
-class _Source(ABC):
-    """One kind of data set: passes over its batches."""
-
-    rewinds = True
-    """Whether each pass begins with the first batch."""
-
-    @abstractmethod
-    def passing(self, start: int) -> Iterator[Any]:
-        """One pass, from batch `start` on."""
-
-
-class _Iterable(_Source):
-    """A ``tf.data.Dataset`` or a ``DataLoader``."""
-
-    def __init__(self, data: Any) -> None:
-        self._data = data
-
-    def passing(self, start: int) -> Iterator[Any]:
-        if hasattr(self._data, "as_numpy_iterator"):
-            return iter(self._data.skip(start).as_numpy_iterator())
-        return itertools.islice(iter(self._data), start, None)
-
-
-class _Indexed(_Source):
-    """A ``keras.utils.PyDataset``, which is told when its epochs begin and end."""
-
-    def __init__(self, data: keras.utils.PyDataset) -> None:
-        self._data = data
-
-    def passing(self, start: int) -> Iterator[Any]:
-        n_batches = self._data.num_batches
-        self._data.on_epoch_begin()
-        try:
-            for number in itertools.count(start) if n_batches is None else range(start, n_batches):
-                yield self._data[number]
-        finally:
-            self._data.on_epoch_end()
-
-
-class _Once(_Source):
-    """A generator: each pass goes on where the last one stopped."""
-
-    rewinds = False
-
-    def __init__(self, data: Iterator[Any]) -> None:
-        self._data = data
-
-    def passing(self, start: int) -> Iterator[Any]:
-        return self._data
-
-
 @dataclass(frozen=True)
 class Stream:
     """Training batches that are read when they are needed.
 
     Parameters
     ----------
-    source : _Source
+    source : Source
     dtype : str
         Number type of the model's input.
     encode : callable
@@ -126,7 +46,7 @@ class Stream:
         Numbers of the batches, among all of a pass, that are not trained on.
     """
 
-    source: _Source
+    source: Source
     dtype: str
     encode: Callable[[Array], Array]
     weigh: Callable[[Array, Array | None], Array | None]
@@ -155,7 +75,7 @@ class Stream:
             start = 0
 
     def _prepared(self, raw: Any) -> tuple[Array, ...]:
-        batch = _unpacked("X", raw)
+        batch = unpacked("X", raw)
         x = np.ascontiguousarray(batch.x, dtype=self.dtype)
         labels = batch.y.reshape(len(x)) if batch.y.ndim == 2 and batch.y.shape[1] == 1 else batch.y
         weights = self.weigh(labels, batch.weights)
@@ -168,7 +88,7 @@ class Reading:
 
     Parameters
     ----------
-    source : _Source
+    source : Source
     rows : Batch
         All rows if `is_complete`, else some from all over the data set.
     is_complete : bool
@@ -186,7 +106,7 @@ class Reading:
         By number, what is scored on.
     """
 
-    source: _Source
+    source: Source
     rows: Batch
     is_complete: bool
     batch_size: int
@@ -201,7 +121,8 @@ class Reading:
         """Targets that hold every label that there is: for what asks how many there are."""
         if self.classes is None or self.rows.y.ndim > 1:
             return self.rows.y
-        return np.concatenate([self.rows.y, self.classes.astype(self.rows.y.dtype, copy=False)])
+        of_text = self.rows.y.dtype.kind in "SU"  # of which a label may be longer than any in these rows
+        return np.concatenate([self.rows.y, self.classes if of_text else self.classes.astype(self.rows.y.dtype)])
 
 
 def read_stream(data: Any, dtype: str, steps: int | None, fraction: float | None) -> Reading:
@@ -223,8 +144,8 @@ def read_stream(data: Any, dtype: str, steps: int | None, fraction: float | None
     InputError
         If the batches cannot be used, or a part cannot be held out because they come in another order each time.
     """
-    source = _source_of(data)
-    _check_steps("steps_per_epoch", steps, _has_no_end(data))
+    source = source_of(data)
+    _check_steps("steps_per_epoch", steps, has_no_end(data))
     repeats = source.rewinds and _repeats(source)
     if fraction is not None and not source.rewinds:
         raise InputError("validation_data=None: a generator's batches cannot be held out. Give validation_data.")
@@ -235,7 +156,7 @@ def read_stream(data: Any, dtype: str, steps: int | None, fraction: float | None
     labels: dict[Any, int] | None = {}
     n_batches, batch_size, nonnegative = 0, 0, True
     for raw in itertools.islice(source.passing(0), steps):
-        batch = _checked("X", raw, dtype)
+        batch = checked("X", raw, dtype)
         batch_size = batch_size or len(batch.x)
         nonnegative = nonnegative and bool(batch.x.min() >= 0)
         labels = _counted(labels, batch.y)
@@ -266,8 +187,8 @@ def read_stream(data: Any, dtype: str, steps: int | None, fraction: float | None
 
 def read_into_memory(argument: str, data: Any, dtype: str, steps: int | None) -> Batch:
     """All rows of a data set, or those of its first `steps` batches."""
-    _check_steps("validation_steps", steps, _has_no_end(data))
-    found = [_checked(argument, raw, dtype) for raw in itertools.islice(_source_of(data).passing(0), steps)]
+    _check_steps("validation_steps", steps, has_no_end(data))
+    found = [checked(argument, raw, dtype) for raw in itertools.islice(source_of(data).passing(0), steps)]
     if not found:
         raise InputError(f"{argument} holds no batch: expected at least one.")
     return joined(argument, found)
@@ -303,21 +224,6 @@ class _Kept:
         return len(batch.x) if self._in_rows else batch.n_bytes
 
 
-def _source_of(data: Any) -> _Source:
-    if isinstance(data, Generator):
-        return _Once(data)
-    return _Indexed(data) if isinstance(data, keras.utils.PyDataset) else _Iterable(data)
-
-
-def _has_no_end(data: Any) -> bool:
-    if isinstance(data, Generator):
-        return True
-    if isinstance(data, keras.utils.PyDataset):
-        return data.num_batches is None
-    # TensorFlow has -1 for a data set without end.
-    return hasattr(data, "cardinality") and int(data.cardinality()) == -1
-
-
 def _check_steps(argument: str, steps: Any, needed: bool) -> None:
     if steps is None and needed:
         raise InputError(f"{argument}=None: data without an end need the number of batches that make an epoch.")
@@ -325,12 +231,12 @@ def _check_steps(argument: str, steps: Any, needed: bool) -> None:
         raise InputError(f"{argument}={steps!r}: expected a whole number of at least 1, or None.")
 
 
-def _repeats(source: _Source) -> bool:
+def _repeats(source: Source) -> bool:
     """Whether two passes begin with the same batch: then nothing is shuffled or drawn anew."""
     first, again = (next(iter(source.passing(0)), None) for _ in range(2))
     if first is None or again is None:
         return False
-    one, two = _unpacked("X", first), _unpacked("X", again)
+    one, two = unpacked("X", first), unpacked("X", again)
     return bool(np.array_equal(one.x, two.x) and np.array_equal(one.y, two.y))
 
 
@@ -354,50 +260,3 @@ def _counted(labels: dict[Any, int] | None, y: Array) -> dict[Any, int] | None:
     for label, count in zip(*np.unique(y, return_counts=True), strict=True):
         labels[label.item()] = labels.get(label.item(), 0) + int(count)
     return labels if len(labels) <= _MOST_CLASSES else None
-
-
-def _checked(argument: str, raw: Any, dtype: str) -> Batch:
-    batch = _unpacked(argument, raw)
-    if batch.x.ndim < 2:
-        raise InputError(f"{argument} gives samples of shape {batch.x.shape}: expected batches, rows along axis 0.")
-    x = checked_array(argument, batch.x, dtype)
-    y = checked_targets(f"{argument}, targets", batch.y, len(x))
-    return Batch(x, y, checked_weights(f"{argument}, sample_weight", batch.weights, len(x)))
-
-
-def _unpacked(argument: str, raw: Any) -> Batch:
-    if not isinstance(raw, (tuple, list)) or len(raw) not in (2, 3) or any(isinstance(part, dict) for part in raw):
-        raise InputError(
-            f"{argument} gives batches of type {type(raw).__name__}: expected tuples (x, y) or (x, y, sample_weight) "
-            "of one array each."
-        )
-    x, y, *weights = (None if part is None else _array(part) for part in raw)
-    if x is None or y is None:
-        raise InputError(f"{argument} gives batches without samples or targets: expected tuples (x, y).")
-    return Batch(x, y, weights[0] if weights else None)
-
-
-def _array(values: Any) -> Array:
-    """An array of any library as NumPy's."""
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-    array = np.asarray(values)
-    # TensorFlow's texts are bytes.
-    return np.char.decode(array.astype("S")) if array.dtype.kind == "O" and _holds_bytes(array) else array
-
-
-def _holds_bytes(array: Array) -> bool:
-    return array.size > 0 and all(isinstance(value, bytes) for value in array.ravel()[:1])
-
-
-def joined(argument: str, batches: Iterable[Batch]) -> Batch:
-    """The rows of all batches; weights only if each of them has some."""
-    parts = list(batches)
-    if any(part.x.shape[1:] != parts[0].x.shape[1:] for part in parts):
-        raise InputError(f"{argument} gives batches of rows of several shapes: expected rows of one shape.")
-    weights = [part.weights for part in parts if part.weights is not None]
-    return Batch(
-        np.concatenate([part.x for part in parts]),
-        np.concatenate([part.y for part in parts]),
-        np.concatenate(weights) if len(weights) == len(parts) else None,
-    )

@@ -105,7 +105,8 @@ class Task:
     def decode(self, outputs: Array) -> Array:
         """Predictions in the form of the user's targets."""
         if self.target == "value":
-            return outputs.reshape(len(outputs)) if self.columns is None else outputs
+            values = np.asarray(outputs, dtype=np.float64)
+            return values.reshape(len(values)) if self.columns is None else values
         probabilities = self.probabilities(outputs)
         if self.target == "multilabel":
             return (probabilities > 0.5).astype(int)

@@ -21,7 +21,7 @@ from .network import Array
 from .preparation import Ended, prepared_session
 from .search import Search
 from .session import Session
-from .streams import is_stream
+from .sources import is_stream
 from .task import Task, is_made_for_labels
 
 __all__ = ["ECToNASClassifier", "ECToNASRegressor", "ECToNASTrainer"]
@@ -307,6 +307,9 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         y : array-like of shape (rows,) or (rows, outputs)
             None for batches, which hold it.
         sample_weight : array-like of shape (rows,), optional
+            Rows of weight 0 are left out. Whole numbers stand for copies of a row, as long as those make at most ten
+            times as many rows and 256 MiB. Of ten and more different rows, copies of one are never on both sides of
+            the split into rows to train on and to score on.
         validation_data : tuple (X, y) or (X, y, sample_weight), or batches, optional
             Rows to score on, held in memory. Without them ``validation_fraction`` of the rows, or of batches that come
             in the same order each time, is held out.

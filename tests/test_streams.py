@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from models import dense_model, table
+from test_backends import needs, run
 
 from keras_ectonas import ECToNASCallback, ECToNASClassifier, ECToNASRegressor, ECToNASTrainer, streams
 from keras_ectonas.data import TrainingData
@@ -189,6 +190,38 @@ def test_callback_takes_a_data_set():
     model.fit(data, epochs=1, callbacks=[search], verbose=0)
     assert search.lineage_[0].epoch > 0
     assert model.count_params() == search.lineage_[-1].n_params
+
+
+NATIVE = """
+    import json
+    import keras
+    import numpy as np
+    from models import dense_model, table
+    from keras_ectonas import ECToNASTrainer
+
+    x, y = table(64)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow
+        data = tensorflow.data.Dataset.from_tensor_slices((x, y)).shuffle(64).batch(16)
+    else:
+        import torch
+        rows = torch.utils.data.TensorDataset(torch.tensor(x), torch.tensor(y))
+        data = torch.utils.data.DataLoader(rows, batch_size=16, shuffle=True)
+    trainer = ECToNASTrainer(
+        dense_model(), budget=2, verbose=0, max_children=2, n_parents=1, random_state=0,
+        callbacks=[keras.callbacks.EarlyStopping("val_loss"), keras.callbacks.CSVLogger("log.csv")],
+    ).fit(data, validation_data=data)
+    print(json.dumps([trainer.n_epochs_, [r for r in trainer.candidates_["remark"] if r]]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", [needs("tensorflow"), needs("torch")])
+def test_data_sets_of_the_backend(backend, tmp_path):
+    spent, remarks = run(NATIVE, tmp_path, KERAS_BACKEND=backend)
+    assert 0 < spent <= 2
+    assert not remarks
+    assert (tmp_path / "log_0.csv").exists()
 
 
 X, Y = table(40)

@@ -98,7 +98,7 @@ class Program:
         places = self._forward.trainable
         shapes = [self._held(place, self._value(self.network, place)).shape for place in places]
         constraints = [self._constraint(place) for place in places]
-        self._optimizer = keras.optimizers.deserialize(dict(self.blueprint.compilation.optimizer))
+        self._optimizer = self.blueprint.compilation.new_optimizer()
         together = self.elementwise and not any(constraints) and self._optimizer.clipnorm is None
         self._packing = Packing(shapes, together)
         variables = [

@@ -1,0 +1,81 @@
+"""Whatever a model was compiled with holds for all candidates and for the winner."""
+
+import keras
+import numpy as np
+import pytest
+from models import dense_model, table
+
+from keras_ectonas import ECToNASTrainer
+
+QUICK = {"budget": 3, "verbose": 0, "random_state": 0, "max_children": 2, "n_parents": 1, "engine": "fit"}
+
+OPTIONS = {
+    "loss_weights": {"loss_weights": [0.5]},
+    "jit_compile": {"jit_compile": True},
+    "weighted_metrics": {"weighted_metrics": ["accuracy"]},
+    "run_eagerly": {"run_eagerly": True},
+    "steps_per_execution": {"steps_per_execution": 2},
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_are_kept(name):
+    x, y = table()
+    model = dense_model()
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", **OPTIONS[name])
+    trainer = ECToNASTrainer(model, **{**QUICK, "budget": 1}).fit(x, y, sample_weight=np.linspace(0.5, 1.5, len(x)))
+    kept = trainer.model_.get_compile_config()
+    assert kept[name] == OPTIONS[name][name]
+    assert not any(trainer.candidates_["remark"])
+    if name == "loss_weights":
+        halved = trainer.model_.evaluate(x, y, verbose=0, return_dict=True)["loss"]
+        loss = keras.losses.SparseCategoricalCrossentropy()(y, trainer.model_.predict(x, verbose=0))
+        assert halved == pytest.approx(0.5 * float(loss), rel=1e-4)
+    if name == "weighted_metrics":
+        assert any("accuracy" in key for key in trainer.history_)
+
+
+@pytest.mark.parametrize("engine", ["fit", "auto"])
+def test_schedules_and_iterations_go_on_along_the_lineage(engine):
+    x, y = table()
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.05, decay_steps=10, decay_rate=0.5)
+    model = dense_model()
+    optimizer = keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, clipnorm=1.0)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    trainer = ECToNASTrainer(model, **{**QUICK, "engine": engine}).fit(x, y)
+    winner = trainer.model_.optimizer
+    assert winner.get_config() == optimizer.get_config()
+    steps = round(trainer.history_["epoch"][-1] * 3)
+    assert int(winner.iterations) == steps > 3
+    assert float(winner.learning_rate) == pytest.approx(0.05 * 0.5 ** (steps / 10), rel=1e-5)
+    assert any(np.any(np.asarray(slot)) for slot in winner.variables if "momentum" in slot.name)
+
+
+def test_arguments_of_the_trainer_win():
+    x, y = table()
+    model = dense_model()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    trainer = ECToNASTrainer(model, optimizer="rmsprop", metrics=["sparse_top_k_categorical_accuracy"], **QUICK)
+    trainer.fit(x, y)
+    assert isinstance(trainer.model_.optimizer, keras.optimizers.RMSprop)
+    assert "val_sparse_top_k_categorical_accuracy" in trainer.history_
+    assert not trainer.model_.jit_compile
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_loss_that_is_scaled_for_half_precision(scaled):
+    x, y = table()
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = dense_model()
+        adam = keras.optimizers.Adam(0.01)
+        model.compile(adam, "sparse_categorical_crossentropy", metrics=["accuracy"], auto_scale_loss=scaled)
+        trainer = ECToNASTrainer(model, **QUICK).fit(x, y)
+        assert not any(trainer.candidates_["remark"])
+        assert 2 <= trainer.n_epochs_ <= 3
+        assert isinstance(trainer.model_.optimizer, keras.optimizers.LossScaleOptimizer) == scaled
+        again = ECToNASTrainer(model, **QUICK).fit(x, y)
+        np.testing.assert_array_equal(again.model_.get_weights()[0], trainer.model_.get_weights()[0])
+    finally:
+        keras.config.set_dtype_policy(policy)
