@@ -411,11 +411,21 @@ class Search:
                 best, "identity", "trained with the rest of the budget", best.network, best.last_step
             )
             self._train([(last.id, self._steps_in_time(best))], "final training", rates=(1.0, 0.0))
-            if last.status != "failed" and self._final_fitness(last.id) >= self._final_fitness(archived.id):
+            if last.status != "failed" and self._holds_its_own(last, archived):
                 last.status, self.best, archived.network = "parent", last.id, None
             else:
                 self._dismiss([[last.id]], [])
         self._end("max_time" if self.ledger.left > 0 and self._finish_is_due() else "budget")
+
+    def _holds_its_own(self, last: Candidate, archived: Candidate) -> bool:
+        """Whether the final training keeps up with the best score so far.
+
+        That is the largest of many, and so partly luck: a difference within the tolerance does not count.
+        """
+        tolerance = self.tolerance * self.settings.greediness
+        if self.objective.relative and self.settings.greediness == 1:
+            tolerance *= abs(archived.score or 0.0)
+        return self._final_fitness(last.id)[0] + tolerance >= self._final_fitness(archived.id)[0]
 
     def _end(self, reason: str) -> None:
         self.ended_by, self.ended_in = reason, self.phase
