@@ -19,11 +19,11 @@ from .errors import InputError, SearchError, SurgeryError
 from .fitness import Objective, room_to_learn
 from .front import FrontMember, extended_front
 from .hooks import SearchCallback
-from .limits import REMOVALS, proposed, shrunk
+from .limits import REMOVALS, shrunk
 from .lineage import Candidate, LineageEntry, Match, Refusal, TrainingJob, TrainingOutcome, ancestry
-from .mutations import MUTATIONS, Mutation, Site
 from .network import Network
 from .planning import Plan, planned, warmup_steps
+from .proposals import Proposal, proposals, reason_to_refuse
 from .settings import SearchSettings
 from .surgery import Operated, Surgery
 from .tournament import pairings, round_winners
@@ -411,11 +411,21 @@ class Search:
                 best, "identity", "trained with the rest of the budget", best.network, best.last_step
             )
             self._train([(last.id, self._steps_in_time(best))], "final training", rates=(1.0, 0.0))
-            if last.status != "failed" and self._final_fitness(last.id) >= self._final_fitness(archived.id):
+            if last.status != "failed" and self._holds_its_own(last, archived):
                 last.status, self.best, archived.network = "parent", last.id, None
             else:
                 self._dismiss([[last.id]], [])
         self._end("max_time" if self.ledger.left > 0 and self._finish_is_due() else "budget")
+
+    def _holds_its_own(self, last: Candidate, archived: Candidate) -> bool:
+        """Whether the final training keeps up with the best score so far.
+
+        That is the largest of many, and so partly luck: a difference within the tolerance does not count.
+        """
+        tolerance = self.tolerance * self.settings.greediness
+        if self.objective.relative and self.settings.greediness == 1:
+            tolerance *= abs(archived.score or 0.0)
+        return self._final_fitness(last.id)[0] + tolerance >= self._final_fitness(archived.id)[0]
 
     def _end(self, reason: str) -> None:
         self.ended_by, self.ended_in = reason, self.phase
@@ -445,70 +455,32 @@ class Search:
 
     # Children.
 
-    def _draw_children(self) -> list[tuple[int, Mutation, Site]]:
-        """One child for every place where a mutation can act on a parent, kinds and places mixed."""
-        by_kind: dict[str, list[tuple[int, Mutation, Site]]] = {}
-        for parent in self.parents:
-            network = self._network(parent)
-            for mutation in MUTATIONS:
-                places: dict[int, list[Site]] = {}
-                for site in proposed(mutation, network, self.settings):
-                    places.setdefault(site.layer, []).append(site)
-                for variants in places.values():
-                    site = variants[int(self.rng.integers(len(variants)))]
-                    by_kind.setdefault(mutation.name, []).append((parent, mutation, site))
-        identities = by_kind.pop("identity")
-        first, *later = self._rounds_of_kinds(by_kind)
-        return identities[:1] + first + identities[1:] + [child for drawn in later for child in drawn]
-
-    def _rounds_of_kinds(
-        self, by_kind: dict[str, list[tuple[int, Mutation, Site]]]
-    ) -> list[list[tuple[int, Mutation, Site]]]:
-        """Rounds in which each kind brings a child; of the kinds that lead away from the goal only one does.
-
-        The goal is more accuracy in greedy mode, else less size. A kind that changes several layers together begins
-        with that.
-        """
-        queues: dict[str, list[tuple[int, Mutation, Site]]] = {}
-        for kind, children in by_kind.items():
-            mixed = [children[int(number)] for number in self.rng.permutation(len(children))]
-            queues[kind] = sorted(mixed, key=lambda child: bool(child[2].also))
-        rounds = []
-        while any(queues.values()):
-            kinds = [str(kind) for kind in self.rng.permutation([kind for kind, queue in queues.items() if queue])]
-            away = [kind for kind in kinds if self._leads_away(kind)]
-            rounds.append([queues[kind].pop() for kind in kinds if kind not in away[1:]])
-        return rounds or [[]]
-
-    def _leads_away(self, kind: str) -> bool:
-        if self.settings.greediness == 1:
-            return kind.startswith("remove")
-        return kind in ("add_dense", "add_units", "add_channels")
-
     def _make_children(self) -> list[Candidate]:
         """As many children as the budget has room for; none if a generation is not worth beginning."""
-        drawn = self._draw_children()
-        room = self._plan([mutation.name for _, mutation, _ in drawn])
-        made: list[tuple[int, Mutation, Site, Operated]] = []
-        for parent, mutation, site in drawn:
+        parents = {parent: self._network(parent) for parent in self.parents}
+        drawn = proposals(parents, self.settings, self.rng)
+        room = self._plan([proposal.mutation.name for proposal in drawn])
+        made: list[tuple[Proposal, Operated]] = []
+        for proposal in drawn:
             if room is None or len(made) == room.n_children or (made and self._out_of_time()):
                 break
-            operated = self._operate(parent, mutation, site)
+            operated = self._operate(proposal)
             if operated is not None:
-                made.append((parent, mutation, site, operated))
+                made.append((proposal, operated))
         # Some were refused and others took their place, which may need more training.
-        plan = self._plan([mutation.name for _, mutation, _, _ in made]) if made else None
+        plan = self._plan([proposal.mutation.name for proposal, _ in made]) if made else None
         if plan is None:
             return []
         self.plan = plan
         return [self._child(*child) for child in made[: plan.n_children]]
 
-    def _operate(self, parent: int, mutation: Mutation, site: Site) -> Operated | None:
+    def _operate(self, proposal: Proposal) -> Operated | None:
+        parent, mutation, site = proposal
         network = self._network(parent)
         operated, reason, began = None, "", time.perf_counter()
         try:
             operated = mutation.apply(network, site, self.surgery, self.rng)
-            reason = self._degenerate(operated.network, network)
+            reason = reason_to_refuse(operated.network, network, self.settings)
         except (SurgeryError, MemoryError) as error:
             reason = str(error) or type(error).__name__
         self._spend("surgery", began)
@@ -518,22 +490,13 @@ class Search:
             return None
         return operated
 
-    def _child(self, parent: int, mutation: Mutation, site: Site, operated: Operated) -> Candidate:
+    def _child(self, proposal: Proposal, operated: Operated) -> Candidate:
+        parent, mutation, site = proposal
         description = mutation.describe(self._network(parent), site)
         mother = self.candidates[parent]
         child = self._add_candidate(mother, mutation.name, description, operated.network, mother.last_step)
         child.remark = operated.remark
         return child
-
-    def _degenerate(self, child: Network, parent: Network) -> str:
-        """Why a child is not let in; empty if it is."""
-        limit = self.settings.max_params
-        if limit is not None and child.n_params > limit and child.n_params >= parent.n_params:
-            return f"{child.n_params} parameters are more than max_params={limit}"
-        growth = self.settings.max_growth
-        if growth is not None and child.n_params > growth * parent.n_params:
-            return f"{child.n_params} parameters are more than {growth:g} times the parent's {parent.n_params}"
-        return "" if child.is_finite() else "a weight is not finite"
 
     def _add_candidate(
         self, parent: Candidate | None, mutation: str, description: str, network: Network, step: int

@@ -41,10 +41,10 @@ def assignment(model, x, y, task=TASK, weights=None, **options):
     return Assignment(Blueprint.of(model, compilation), data, scoring, task, **options)
 
 
-def trained_by_both(model, x, y, steps=11, **options):
+def trained_by_both(model, x, y, steps=11, rates=(1.0, 1.0), **options):
     """The outcomes of ``fit`` and of compiled programs for one job."""
     given_ = assignment(model, x, y, **options)
-    job = TrainingJob(0, network_of(model), 0, steps, 5)
+    job = TrainingJob(0, network_of(model), 0, steps, 5, rates=rates)
     outcomes = []
     for engine in (FitEngine(given_), CompiledEngine(given_)):
         outcomes += engine.train([job])
@@ -66,6 +66,32 @@ def assert_alike(fitted, compiled, tolerance=2e-4):
             assert weight.value.shape == twin.value.shape
             assert set(weight.slots) == set(twin.slots)
     assert set(fitted.network.optimizer_state) == set(compiled.network.optimizer_state)
+
+
+@pytest.mark.parametrize("optimizer", [keras.optimizers.SGD(0.3), keras.optimizers.Adam(0.01)], ids=["sgd", "adam"])
+def test_a_falling_learning_rate(optimizer):
+    x, y = table()
+    model = dense_model()
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    steady = trained_by_both(model, x, y)
+    falling = trained_by_both(model, x, y, rates=(1.0, 0.0))
+    assert_alike(*falling)
+    for one, other in zip(steady, falling, strict=True):
+        # The rate itself is for the next training as it was.
+        assert one.network.optimizer_state == other.network.optimizer_state
+        kernels_ = [outcome.network.layers[0].value("kernel") for outcome in (one, other)]
+        assert np.abs(kernels_[0] - kernels_[1]).max() > 1e-3
+
+
+def test_a_schedule_of_the_optimizer_stays_as_it_is():
+    x, y = table()
+    model = dense_model()
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.3, 5, 0.5)
+    model.compile(keras.optimizers.SGD(schedule), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    steady = trained_by_both(model, x, y)
+    falling = trained_by_both(model, x, y, rates=(1.0, 0.0))
+    for one, other in zip(steady, falling, strict=True):
+        np.testing.assert_array_equal(*(outcome.network.layers[0].value("kernel") for outcome in (one, other)))
 
 
 # Kernels.

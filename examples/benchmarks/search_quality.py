@@ -1,0 +1,151 @@
+"""How good is what a search finds, for the seconds that it takes? Default rules, the paper's, and others at equal time.
+
+Each method gets the same rows and the same wall time on one core, and is measured on the test rows:
+
+* ``default``: `ECToNASClassifier` from nothing.
+* ``default_medium``, ``paper_medium``: from the paper's medium convolutional topology, by the library's rules and by
+  ``**PAPER``.
+* ``plain``: the start that ``default`` makes, trained without any change.
+* ``same_size``: the architecture that ``default`` found, trained from fresh weights.
+* ``mlp``: scikit-learn's `MLPClassifier` with early stopping, which ends by itself.
+
+The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from sklearn.neural_network import MLPClassifier
+
+from keras_ectonas import PAPER, ECToNASClassifier, ECToNASTrainer
+
+import datasets  # isort: skip
+import topologies  # isort: skip  (after keras_ectonas, which chooses a backend)
+
+ENDLESS = 100_000.0
+"""Epochs that no method spends in its time."""
+
+
+def main() -> None:
+    options = parse()
+    print("| data | method | seed | test accuracy | parameters | seconds | epochs | winner |")
+    print("|---|---|---|---|---|---|---|---|")
+    found: list[dict[str, Any]] = []
+    for name in options.datasets:
+        images = datasets.load(options.data, name, options.samples)
+        for seed in options.seeds:
+            found += compared(images, name, seed, options)
+    print(json.dumps(found))
+
+
+def compared(images: Any, name: str, seed: int, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """One row for each method."""
+    rows: list[dict[str, Any]] = []
+    models: dict[str, Any] = {}
+    for method in options.methods:
+        began = time.perf_counter()
+        estimator = METHODS[method](images, seed, options, models).fit(images.x_train, images.y_train)
+        row = {
+            "dataset": name,
+            "samples": len(images.x_train),
+            "method": method,
+            "seed": seed,
+            "seconds": time.perf_counter() - began,
+            "accuracy": float(estimator.score(images.x_test, images.y_test)),
+            "epochs": getattr(estimator, "n_epochs_", None) or estimator.n_iter_,
+        }
+        models[method] = getattr(estimator, "model_", None)
+        row["params"] = models[method].count_params() if models[method] is not None else None
+        row["winner"] = estimator.lineage_[-1].description if models[method] is not None else ""
+        rows.append(row)
+        print(
+            f"| {name} | {method} | {seed} | {100 * row['accuracy']:.2f} | {row['params'] or '':,} "
+            f"| {row['seconds']:.0f} | {row['epochs']:.0f} | {row['winner']} |",
+            flush=True,
+        )
+    return rows
+
+
+def shared(seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    return {"budget": ENDLESS, "max_time": options.seconds, "random_state": seed, "verbose": 0}
+
+
+def knobs(seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """With a budget in epochs, the time is not limited."""
+    if options.budget is None:
+        return shared(seed, options)
+    return {"budget": options.budget, "random_state": seed, "verbose": 0}
+
+
+def default(images: Any, seed: int, options: argparse.Namespace, models: dict[str, Any]) -> Any:
+    return ECToNASClassifier(greediness=options.greediness, **knobs(seed, options))
+
+
+def default_medium(images: Any, seed: int, options: argparse.Namespace, models: dict[str, Any]) -> Any:
+    return ECToNASTrainer(start(images, seed), greediness=options.greediness, **knobs(seed, options))
+
+
+def paper_medium(images: Any, seed: int, options: argparse.Namespace, models: dict[str, Any]) -> Any:
+    return ECToNASTrainer(start(images, seed), **{**PAPER, "greediness": options.greediness, **knobs(seed, options)})
+
+
+def plain(images: Any, seed: int, options: argparse.Namespace, models: dict[str, Any]) -> Any:
+    given = knobs(seed, options)
+    return ECToNASClassifier(**given, warmup_epochs=given["budget"], final_share=0.0)
+
+
+def same_size(images: Any, seed: int, options: argparse.Namespace, models: dict[str, Any]) -> Any:
+    given = knobs(seed, options)
+    return ECToNASTrainer(models["default"], **given, warmup_epochs=given["budget"], final_share=0.0)
+
+
+def mlp(images: Any, seed: int, options: argparse.Namespace, models: dict[str, Any]) -> Any:
+    return Flat(early_stopping=True, random_state=seed)
+
+
+class Flat(MLPClassifier):
+    """Takes images row by row."""
+
+    def fit(self, X: Any, y: Any) -> Any:
+        return super().fit(X.reshape(len(X), -1), y)
+
+    def score(self, X: Any, y: Any) -> float:
+        return float(super().score(X.reshape(len(X), -1), y))
+
+
+def start(images: Any, seed: int) -> Any:
+    return topologies.build("medium", images.x_train.shape[1:], int(images.y_train.max()) + 1, seed)
+
+
+METHODS: dict[str, Callable[..., Any]] = {
+    function.__name__: function for function in (default, default_medium, paper_medium, plain, same_size, mlp)
+}
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder with data sets; without it scikit-learn's digits")
+    parser.add_argument("--datasets", nargs="+", default=["fashion_mnist", "cifar10"])
+    parser.add_argument("--samples", type=int, default=10000, help="training rows")
+    parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--budget", type=float, help="epochs for each method in place of seconds")
+    parser.add_argument("--greediness", type=float, default=1.0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[42])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    options = parser.parse_args()
+    if options.data is None:
+        options.datasets = ["digits"]
+    return options
+
+
+if __name__ == "__main__":
+    main()
