@@ -334,4 +334,4 @@ def test_wall_is_left_alone_and_the_rest_grows_exactly():
             assert_same_function(network, child, foreign=foreign)
             assert sum(layer is network.layers[2] for layer in child.layers) == 1
         n_children += len(children)
-    assert n_children == 10
+    assert n_children == 11

@@ -148,7 +148,7 @@ def test_it_tells_the_search(tmp_path):
 
 
 def test_refusals_are_counted(tmp_path):
-    trainer = finished_trainer(max_params=700)
+    trainer = finished_trainer(max_growth=1.01)
     assert trainer.refusals_
     reason = trainer.refusals_[0].reason
     assert reason in Page(report_of(trainer, tmp_path)).text
@@ -161,7 +161,7 @@ def test_search_that_changed_nothing(tmp_path):
 
 
 def test_thousand_candidates(tmp_path):
-    trainer = finished_trainer(budget=1000, max_children=30, n_parents=4, epochs_per_match=0.2, max_params=3000)
+    trainer = finished_trainer(budget=1200, max_children=30, n_parents=4, epochs_per_match=0.2, max_params=3000)
     assert len(trainer.candidates_["id"]) >= 1000
     began = time.perf_counter()
     text = report_of(trainer, tmp_path)

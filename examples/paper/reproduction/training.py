@@ -145,6 +145,7 @@ def _plainly_trained(run: Run, start: keras.Sequential, rows: Rows, epochs: int)
         start,
         budget=epochs,
         warmup_epochs=epochs,
+        final_share=0.0,
         surgery="paper",
         scoring=watched,
         random_state=_random_state(run),
