@@ -422,9 +422,8 @@ class Search:
 
         That is the largest of many, and so partly luck: a difference within the tolerance does not count.
         """
-        tolerance = self.tolerance * self.settings.greediness
-        if self.objective.relative and self.settings.greediness == 1:
-            tolerance *= abs(archived.score or 0.0)
+        greediness = self.settings.greediness
+        tolerance = self._luck(archived) if greediness == 1 else greediness * self.tolerance
         return self._final_fitness(last.id)[0] + tolerance >= self._final_fitness(archived.id)[0]
 
     def _end(self, reason: str) -> None:
@@ -573,7 +572,11 @@ class Search:
         if self.settings.greediness < 1 or not candidate.records:
             return 0.0
         doublings = math.log2(candidate.n_params / max(reference, 1))
-        return self.tolerance * room_to_learn(candidate.records[-1].logs) * min(1.0, max(-1.0, doublings))
+        return self._luck(candidate) * room_to_learn(candidate.records[-1].logs) * min(1.0, max(-1.0, doublings))
+
+    def _luck(self, candidate: Candidate) -> float:
+        """A difference in fitness, in greedy mode, that may be luck."""
+        return self.tolerance * (abs(candidate.score or 0.0) if self.objective.relative else 1.0)
 
     def _dismiss(self, pools: Sequence[Sequence[int]], kept: Sequence[int]) -> None:
         """Let go of the weights of all who are not kept."""
