@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Objective", "room_to_learn"]
-
-_OVERFITTED = 0.3
+__all__ = ["Objective"]
 
 
 @dataclass(frozen=True)
@@ -71,20 +68,3 @@ class Objective:
         if greediness == 0:
             return -size
         return greediness * self.gain(score, reference_score) - (1 - greediness) * size
-
-
-def room_to_learn(logs: Mapping[str, float]) -> float:
-    """Whether more size would help a candidate: 1 where it underfits, 0 in between, -1 where it overfits.
-
-    A few epochs after a change a larger network is hardly better than its parent yet; it has more to gain as long as
-    the loss on its training rows is close to that on the validation rows.
-
-    Parameters
-    ----------
-    logs : mapping of str to float
-        What Keras reported last; without ``loss`` and ``val_loss`` nothing is known, which is 0.
-    """
-    loss, held_out = logs.get("loss"), logs.get("val_loss")
-    if loss is None or held_out is None or held_out <= 0:
-        return 0.0
-    return min(1.0, max(-1.0, 1.0 - (held_out - loss) / held_out / _OVERFITTED))

@@ -16,7 +16,7 @@ import numpy as np
 
 from .budget import Charge, Ledger
 from .errors import InputError, SearchError, SurgeryError
-from .fitness import Objective, room_to_learn
+from .fitness import Objective
 from .front import FrontMember, extended_front
 from .hooks import SearchCallback
 from .limits import REMOVALS, shrunk
@@ -403,16 +403,14 @@ class Search:
 
     def _train_the_best(self) -> None:
         """What is left of the budget is too little for a generation: the best so far receives it."""
-        archived = self.candidates[self.best]
-        rivals = [self.candidates[candidate] for candidate in dict.fromkeys((self.best, *self.parents))]
-        best = max(rivals, key=lambda own: self._final_fitness(own.id)[0] + self._promise(own, archived.n_params))
+        best = self.candidates[self.best]
         if self.ledger.left > 0 and self.settings.final_selection == "archive" and best.network is not None:
             last = self._add_candidate(
                 best, "identity", "trained with the rest of the budget", best.network, best.last_step
             )
             self._train([(last.id, self._steps_in_time(best))], "final training", rates=(1.0, 0.0))
-            if last.status != "failed" and self._holds_its_own(last, archived):
-                last.status, self.best, archived.network = "parent", last.id, None
+            if last.status != "failed" and self._holds_its_own(last, best):
+                last.status, self.best, best.network = "parent", last.id, None
             else:
                 self._dismiss([[last.id]], [])
         self._end("max_time" if self.ledger.left > 0 and self._finish_is_due() else "budget")
@@ -565,14 +563,7 @@ class Search:
             return (float(self.rng.random()),)
         parent = self.candidates[own.parent or 0]
         fitness = self.objective.fitness(own.score, own.n_params, parent.score, parent.n_params, greediness)
-        return (fitness + self._promise(own, parent.n_params), -own.n_params)
-
-    def _promise(self, candidate: Candidate, reference: int) -> float:
-        """What its size is worth to a candidate in greedy mode, where scores are told apart by luck alone."""
-        if self.settings.greediness < 1 or not candidate.records:
-            return 0.0
-        doublings = math.log2(candidate.n_params / max(reference, 1))
-        return self._luck(candidate) * room_to_learn(candidate.records[-1].logs) * min(1.0, max(-1.0, doublings))
+        return (fitness, -own.n_params)
 
     def _luck(self, candidate: Candidate) -> float:
         """A difference in fitness, in greedy mode, that may be luck."""

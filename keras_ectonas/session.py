@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Final
 
 import keras
 import numpy as np
@@ -36,6 +36,9 @@ from .surgery import CalibratedSurgery, PublishedSurgery, Surgery
 from .task import Task
 
 _LOGGER = logging.getLogger(__name__)
+
+_TOLERANCE: Final = 0.25
+"""Over the square root of the validation rows: half of the most that an accuracy's standard error can be."""
 
 __all__ = ["Session", "check_choices", "n_workers", "settings_from"]
 
@@ -114,7 +117,7 @@ class Session:
             self.seed,
             engine.train,
             start_step=self.start_step,
-            tolerance=self.settings.size_tolerance / math.sqrt(len(self.data.validation)),
+            tolerance=_TOLERANCE / math.sqrt(len(self.data.validation)),
             callbacks=(*self._search_callbacks, *followers),
         )
         try:

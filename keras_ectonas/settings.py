@@ -54,7 +54,6 @@ PAPER: Final[dict[str, Any]] = {
     "final_selection": "parents",
     "final_share": 0.0,
     "match_rate": 1.0,
-    "size_tolerance": 0.0,
     "optimizer": {"class_name": "SGD", "config": {"learning_rate": 0.1}},
     "batch_size": 32,
     "validation_fraction": 0.1,
@@ -103,9 +102,6 @@ class SearchSettings:
     match_rate : float
         Share of the learning rate that is left at the end of a match: a score is less a matter of luck after small
         steps.
-    size_tolerance : float
-        How much score, in parts of one over the square root of the validation rows, twice the parameters are worth to
-        a candidate that underfits in greedy mode, and half the parameters to one that overfits.
     warmup_epochs, epochs_per_match : float or None
         None fits them to the budget.
     max_rounds : int
@@ -148,7 +144,6 @@ class SearchSettings:
     final_selection: str = "archive"
     final_share: float = 0.3
     match_rate: float = 0.1
-    size_tolerance: float = 0.25
     warmup_epochs: float | None = None
     epochs_per_match: float | None = None
     max_rounds: int = 3
@@ -177,7 +172,6 @@ class SearchSettings:
         choice("final_selection", self.final_selection, ("archive", "parents"))
         _number("final_share", self.final_share, at_least=0, at_most=1)
         _number("match_rate", self.match_rate, at_least=0, at_most=1)
-        _number("size_tolerance", self.size_tolerance, at_least=0)
         if self.warmup_epochs is not None:
             _number("warmup_epochs", self.warmup_epochs, at_least=0)
         if self.epochs_per_match is not None:

@@ -148,9 +148,6 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
     match_rate : float
         Share of the learning rate that is left at the end of a match: a score is less a matter of luck after small
         steps.
-    size_tolerance : float
-        How much score, in parts of one over the square root of the validation rows, twice the parameters are worth to
-        a candidate that underfits in greedy mode, and half the parameters to one that overfits.
     calibration_rows : int
         Training rows, at most, that calibrated surgery looks at.
 
@@ -239,7 +236,6 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         final_selection: str = "archive",
         final_share: float = 0.3,
         match_rate: float = 0.1,
-        size_tolerance: float = 0.25,
         calibration_rows: int = 2000,
     ) -> None:
         self.model = model
@@ -282,7 +278,6 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         self.final_selection = final_selection
         self.final_share = final_share
         self.match_rate = match_rate
-        self.size_tolerance = size_tolerance
         self.calibration_rows = calibration_rows
 
     @with_callbacks  # type: ignore[untyped-decorator]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from keras_ectonas.budget import Ledger
 from keras_ectonas.errors import SearchError
-from keras_ectonas.fitness import Objective, room_to_learn
+from keras_ectonas.fitness import Objective
 from keras_ectonas.lineage import ancestry
 from keras_ectonas.mutations import mutation_named
 from keras_ectonas.network import Layer, Network, Weight
@@ -336,11 +336,3 @@ def test_few_children_lead_away_from_the_goal(greediness, away):
     search.step()
     kinds = [candidate.mutation for candidate in search.candidates[1:]]
     assert sum(kind.startswith(away) and kind != "add_cell" for kind in kinds) <= 1
-
-
-@pytest.mark.parametrize(
-    ("loss", "held_out", "room"), [(1.0, 1.0, 1.0), (0.7, 1.0, 0.0), (0.1, 1.0, -1.0), (2.0, 1.0, 1.0), (1.0, 0.0, 0.0)]
-)
-def test_room_to_learn(loss, held_out, room):
-    assert room_to_learn({"loss": loss, "val_loss": held_out}) == pytest.approx(room)
-    assert room_to_learn({"val_loss": held_out}) == 0
