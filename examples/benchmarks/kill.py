@@ -55,7 +55,10 @@ def main() -> None:
         while kills < options.kills:
             trouble = trouble_of(kills + 1)
             process = started(options, folder, failing=trouble == FULL and options.disk is None)
-            waited = killed(process, folder, trouble, chance.uniform(0.0, options.most_seconds), options.disk)
+            # Sometimes before it has come any further, so that kills lie close together, sometimes a little later.
+            n_states = chance.choice([0, 1, 1, 2, 3])
+            seconds = chance.uniform(0.0, options.most_seconds)
+            waited = killed(process, folder, trouble, n_states, seconds, options.disk)
             if waited is None:
                 print("the search ended before it could be killed so often: raise --budget, or lower --most-seconds")
                 break
@@ -109,12 +112,18 @@ def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def killed(
-    process: subprocess.Popen[str], folder: Path, trouble: str, seconds: float, disk: Path | None
+    process: subprocess.Popen[str], folder: Path, trouble: str, n_states: int, seconds: float, disk: Path | None
 ) -> float | None:
-    """Kill the process `seconds` after it began to search; None if it had ended before."""
+    """Kill the process `seconds` after it has written `n_states`; None if it had ended before.
+
+    Gives the seconds since it began to search.
+    """
+    before = newest(folder)
     if process.stdout is None or process.stdout.readline() != "searching\n":
         raise SystemExit("a search could not begin")
     began = time.perf_counter()
+    while process.poll() is None and newest(folder) < before + n_states:
+        time.sleep(0.01)
     filler = None
     if trouble == FULL and disk is not None:
         filler = filled_up(disk)
@@ -151,6 +160,11 @@ def filled_up(disk: Path) -> Path:
             if error.errno != errno.ENOSPC:
                 raise
     return filler
+
+
+def newest(folder: Path) -> int:
+    """The number of the newest state, 0 if there is none."""
+    return max((int(path.stem.removeprefix("state-")) for path in states(folder)), default=0)
 
 
 def states(folder: Path) -> list[Path]:
@@ -245,7 +259,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     datasets.add_options(parser, "fashion_mnist", samples=2000, validation=1000)
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--most-seconds", type=float, default=4.0, help="a process is killed after so long at most")
+    parser.add_argument("--most-seconds", type=float, default=2.0, help="until a kill, after a state was written")
     parser.add_argument("--budget", type=float, default=300)
     parser.add_argument("--engine", default="auto", choices=["auto", "fit", "compiled"])
     parser.add_argument("--jobs", type=int, default=1)
