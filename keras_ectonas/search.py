@@ -528,15 +528,12 @@ class Search:
         drawn = [pairings(pool, n_winners, self.rng) for pool in pools]
         players = [candidate for pairs, _ in drawn for pair in pairs for candidate in pair]
         purpose = f"match, generation {self.generation}"
-        import os
-
-        R = float(os.environ.get("RATE", 0.1))
-        self._train([(candidate, self.plan.match_steps) for candidate in players], purpose, rates=(1.0, R))
+        orders = [(candidate, self.plan.match_steps) for candidate in players]
+        self._train(orders, purpose, rates=(1.0, self.settings.match_rate))
         left = []
         for pairs, lucky in drawn:
             winners = round_winners(pairs, lambda candidate: self._preference(candidate, greediness))
             self.matches += [Match(self.generation, self.phase, *pair, _winner_of(pair, winners)) for pair in pairs]
-            self._tell_of_matches(pairs, winners)
             self._tell_of_matches(pairs, winners)
             left.append(lucky + winners)
         self._dismiss(pools, [candidate for pool in left for candidate in pool])

@@ -174,6 +174,8 @@ def test_a_search_tells_of_generations_and_matches():
     assert n >= max(generation for generation, _, _ in following.matches) > 0
     expected = [text for k in range(1, n + 1) for text in (f"generation {k}", f"end of {k}")]
     assert following.events == ["search", *expected, "ended by budget"]
+    told = [(generation, *(player.id for player in players)) for generation, players, _ in following.matches]
+    assert told == [(match.generation, match.first, match.second) for match in search.matches]
     for _, players, winner in following.matches:
         assert winner in players
 

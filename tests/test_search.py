@@ -314,6 +314,15 @@ def test_the_best_is_trained_at_the_end_with_a_falling_rate():
     assert all(job.rates != (1.0, 0.0) for job in engine.jobs[:-1])
 
 
+@pytest.mark.parametrize("share", [1.0, 0.3])
+def test_matches_end_at_the_asked_share_of_the_learning_rate(share):
+    engine = FakeEngine(by_chance(0))
+    finished(engine, match_rate=share, epochs_per_match=1, warmup_epochs=2, final_share=0, recovery_epochs={})
+    matches = [job for job in engine.jobs[1:-1] if job.steps]
+    assert len(matches) > 10
+    assert {job.rates for job in matches} == {(1.0, share)}
+
+
 def test_what_grew_in_layers_together_is_exact_and_said_in_words():
     network = convolutional_start().with_inserted(1, [convolution_behind(4)])
     sites = [site for site in mutation_named("add_channels").sites(network, SearchSettings()) if site.also]
