@@ -29,8 +29,8 @@ __all__ = ["CalibratedSurgery", "most_samples"]
 
 RIDGE: Final = 1e-2
 PARENTS_KEPT: Final = 3
-_NUMBERS_KEPT: Final = 24_000_000
-_MULTIPLICATIONS: Final = 3e9
+_NUMBERS_KEPT: Final = 60_000_000
+_MULTIPLICATIONS: Final = 6e9
 _EXACT_ELIMINATION: Final = 1000
 _FILTERS_WITHOUT_POOLING: Final = 1
 
