@@ -36,16 +36,18 @@ class Plan:
     recovery_steps: Mapping[str, int]
 
 
-def warmup_steps(settings: SearchSettings, ledger: Ledger) -> int:
-    """Training of the start model before the first generation."""
+def warmup_steps(settings: SearchSettings, ledger: Ledger, horizon: float) -> int:
+    """Training of the start model before the first generation; `horizon` in epochs is what the search may come to."""
     epochs = settings.warmup_epochs
     if epochs is None:
-        epochs = min(10.0, 0.1 * settings.budget)
+        epochs = min(10.0, 0.1 * horizon)
     return min(ledger.steps_for(epochs), max(ledger.free, 1))
 
 
-def planned(kinds: Sequence[str], settings: SearchSettings, ledger: Ledger, is_first: bool) -> Plan | None:
-    """Fit a generation into what is left: fewer children first, then shorter matches.
+def planned(
+    kinds: Sequence[str], settings: SearchSettings, ledger: Ledger, is_first: bool, horizon: float, free: int
+) -> Plan | None:
+    """Fit a generation into `free` steps: fewer children first, then shorter matches.
 
     Parameters
     ----------
@@ -55,6 +57,10 @@ def planned(kinds: Sequence[str], settings: SearchSettings, ledger: Ledger, is_f
     ledger : Ledger
     is_first : bool
         The first generation is begun even if it is tiny.
+    horizon : float
+        Epochs that the whole search may come to.
+    free : int
+        Steps that it may take.
 
     Returns
     -------
@@ -63,19 +69,19 @@ def planned(kinds: Sequence[str], settings: SearchSettings, ledger: Ledger, is_f
     """
     n_children = _most_children(len(kinds), settings)
     fewest = min(n_children, max(FEWEST_CHILDREN, settings.n_parents))
-    match_steps = ledger.steps_for(epochs_per_match(settings))
+    match_steps = ledger.steps_for(epochs_per_match(settings, horizon))
     for scale in (1.0, SHORTEST_MATCH):
         for n in range(n_children, fewest - 1, -1):
             plan = _scaled_plan(n, max(1, math.floor(scale * match_steps)), 1.0, settings, ledger)
-            if _cost(kinds[:n], plan, settings) <= ledger.free:
+            if _cost(kinds[:n], plan, settings) <= free:
                 return plan
     if not is_first:
         return None
     for n in range(fewest, 1, -1):
         full = _cost(kinds[:n], _scaled_plan(n, match_steps, 1.0, settings, ledger), settings)
-        scale = ledger.free / full if full else 0.0
+        scale = free / full if full else 0.0
         plan = _scaled_plan(n, math.floor(scale * match_steps), scale, settings, ledger)
-        if plan.match_steps > 0 and _cost(kinds[:n], plan, settings) <= ledger.free:
+        if plan.match_steps > 0 and _cost(kinds[:n], plan, settings) <= free:
             return plan
     return None
 
@@ -101,8 +107,8 @@ def _most_children(n_possible: int, settings: SearchSettings) -> int:
     return min(n_possible, AUTOMATIC_CHILDREN if isinstance(limit, str) else limit)
 
 
-def epochs_per_match(settings: SearchSettings) -> float:
+def epochs_per_match(settings: SearchSettings, horizon: float) -> float:
     """Training of each candidate in each match."""
     if settings.epochs_per_match is not None:
         return settings.epochs_per_match
-    return min(max(settings.budget / 120, 0.5), 5.0)
+    return min(max(horizon / 120, 0.5), 5.0)

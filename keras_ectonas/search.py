@@ -26,7 +26,7 @@ from .planning import Plan, planned, warmup_steps
 from .proposals import Proposal, proposals, reason_to_refuse
 from .settings import SearchSettings
 from .surgery import Operated, Surgery
-from .tournament import pairings, round_winners
+from .tournament import pairings
 
 __all__ = ["GIVEN", "STATE", "Search", "Train"]
 
@@ -95,7 +95,7 @@ class Search:
     tolerance : float
         Differences in score, as shares, that may be luck.
     clock : callable
-        Seconds, for ``max_time``.
+        Seconds.
     callbacks : sequence of SearchCallback
         They follow the search.
 
@@ -308,7 +308,10 @@ class Search:
     # The phases of Algorithm 1.
 
     def _warm_up(self) -> None:
-        self._train([(0, warmup_steps(self.settings, self.ledger))], "warm-up")
+        self._train([(0, self._first_steps())], "warm-up")
+        if self.settings.max_time is not None and self.candidates[0].status != "failed":
+            planned_steps = warmup_steps(self.settings, self.ledger, self._horizon())
+            self._train([(0, max(0, planned_steps - self.candidates[0].steps))], "warm-up")
         if self.candidates[0].status == "failed":
             raise SearchError(
                 f"The start model cannot be trained: {self.candidates[0].remark}. "
@@ -318,6 +321,32 @@ class Search:
         self.candidates[0].status = "parent"
         limit = self.settings.max_params
         self.phase = "mutation" if limit is None or self.start.n_params <= limit else "shrinking"
+
+    def _first_steps(self) -> int:
+        """The warm-up, or under a time limit the epoch of it that tells how fast this machine is."""
+        steps = warmup_steps(self.settings, self.ledger, self._horizon())
+        return steps if self.settings.max_time is None else min(steps, self.ledger.steps_per_epoch)
+
+    def _horizon(self) -> float:
+        """Epochs that the whole search may come to: the budget, or what the time has room for at the pace so far."""
+        limit, pace = self.settings.max_time, self._pace()
+        if limit is None or pace is None:
+            return self.settings.budget
+        return min(self.settings.budget, limit / pace / self.ledger.steps_per_epoch)
+
+    def _free(self) -> int:
+        """Steps that children may take, by the budget and by the time."""
+        limit, pace = self.settings.max_time, self._pace()
+        if limit is None or pace is None:
+            return self.ledger.free
+        seconds = (1 - self.settings.final_share) * limit - self.elapsed
+        return max(0, min(self.ledger.free, int(seconds / pace)))
+
+    def _pace(self) -> float | None:
+        """Seconds for each optimizer step so far, with all that comes with it."""
+        seconds = self.seconds.get("training", 0.0) + self.seconds.get("surgery", 0.0)
+        steps = self.ledger.spent
+        return seconds / steps if seconds > 0 and steps else None
 
     def _shrink(self) -> None:
         """A start above ``max_params`` is made smaller, now that it has learned what is worth keeping."""
@@ -418,19 +447,18 @@ class Search:
     def _holds_its_own(self, last: Candidate, archived: Candidate) -> bool:
         """Whether the final training keeps up with the best score so far.
 
-        That is the largest of many, and so partly luck: a difference within the tolerance does not count.
+        That is the largest of many, and so partly luck: a difference within twice the tolerance does not count.
         """
-        greediness = self.settings.greediness
-        tolerance = self._luck(archived) if greediness == 1 else greediness * self.tolerance
-        return self._final_fitness(last.id)[0] + tolerance >= self._final_fitness(archived.id)[0]
+        luck = 2 * self._luck(archived.id, self.settings.greediness)
+        return self._final_fitness(last.id)[0] + luck >= self._final_fitness(archived.id)[0]
 
     def _end(self, reason: str) -> None:
         self.ended_by, self.ended_in = reason, self.phase
         self.phase = "done"
 
     def _spend(self, purpose: str, began: float) -> None:
-        """Book the seconds since `began`."""
-        self.seconds[purpose] = self.seconds.get(purpose, 0.0) + time.perf_counter() - began
+        """Book the seconds since `began` by the clock."""
+        self.seconds[purpose] = self.seconds.get(purpose, 0.0) + self.clock() - began
 
     def _out_of_time(self) -> bool:
         limit = self.settings.max_time
@@ -474,7 +502,7 @@ class Search:
     def _operate(self, proposal: Proposal) -> Operated | None:
         parent, mutation, site = proposal
         network = self._network(parent)
-        operated, reason, began = None, "", time.perf_counter()
+        operated, reason, began = None, "", self.clock()
         try:
             operated = mutation.apply(network, site, self.surgery, self.rng)
             reason = reason_to_refuse(operated.network, network, self.settings)
@@ -519,7 +547,8 @@ class Search:
         return network
 
     def _plan(self, kinds: Sequence[str]) -> Plan | None:
-        return planned(kinds, self.settings, self.ledger, is_first=self.generation == 1)
+        is_first = self.generation == 1
+        return planned(kinds, self.settings, self.ledger, is_first, self._horizon(), self._free())
 
     # Matches.
 
@@ -532,7 +561,7 @@ class Search:
         self._train(orders, purpose, rates=(1.0, self.settings.match_rate))
         left = []
         for pairs, lucky in drawn:
-            winners = round_winners(pairs, lambda candidate: self._preference(candidate, greediness))
+            winners = [winner for pair in pairs for winner in self._leaders(pair, 1, greediness)]
             self.matches += [Match(self.generation, self.phase, *pair, _winner_of(pair, winners)) for pair in pairs]
             self._tell_of_matches(pairs, winners)
             left.append(lucky + winners)
@@ -546,25 +575,44 @@ class Search:
             for callback in self.callbacks:
                 callback.on_match_end(self, players, winner)
 
-    def _leaders(self, pool: list[int], n_winners: int, greediness: float) -> list[int]:
-        """The best `n_winners` of those who have not failed."""
-        ranked = sorted(pool, key=lambda candidate: self._preference(candidate, greediness), reverse=True)
-        return [c for c in ranked[:n_winners] if self.candidates[c].status != "failed"]
+    def _leaders(self, pool: Sequence[int], n_winners: int, greediness: float) -> list[int]:
+        """The best `n_winners` of those who have not failed, best first."""
+        left = {c: self._preference(c, greediness) for c in pool if self.candidates[c].status != "failed"}
+        leaders: list[int] = []
+        while left and len(leaders) < n_winners:
+            leaders.append(self._foremost(left, greediness))
+            del left[leaders[-1]]
+        return leaders
 
-    def _preference(self, candidate: int, greediness: float) -> tuple[float, ...]:
+    def _foremost(self, preferences: Mapping[int, tuple[float, float]], greediness: float) -> int:
+        """The smallest validation loss among all who are behind the best by no more than luck."""
+        best = max(preferences, key=preferences.__getitem__)
+        luck = self._luck(best, greediness)
+        if luck == 0 or self.settings.selection == "random":
+            return best
+        close = [c for c, (fitness, _) in preferences.items() if fitness + luck >= preferences[best][0]]
+        return min(close, key=lambda c: (self._validation_loss(c), *(-own for own in preferences[c])))
+
+    def _luck(self, candidate: int, greediness: float) -> float:
+        """A difference in fitness that may be luck, for scores like the candidate's."""
+        luck = greediness * self.tolerance
+        if greediness == 1 and self.objective.relative:
+            return luck * abs(self.candidates[candidate].score or 0.0)
+        return luck
+
+    def _validation_loss(self, candidate: int) -> float:
+        last = self.candidates[candidate].records[-self.settings.rolling_epochs :]
+        losses = [record.logs.get("val_loss", math.inf) for record in last]
+        return sum(losses) / len(losses) if losses and not any(map(math.isnan, losses)) else math.inf
+
+    def _preference(self, candidate: int, greediness: float) -> tuple[float, float]:
         """What matches are decided by: fitness, then the smaller size."""
-        own = self.candidates[candidate]
-        if own.status == "failed":
-            return (-math.inf,)
         if self.settings.selection == "random":
-            return (float(self.rng.random()),)
+            return float(self.rng.random()), 0.0
+        own = self.candidates[candidate]
         parent = self.candidates[own.parent or 0]
         fitness = self.objective.fitness(own.score, own.n_params, parent.score, parent.n_params, greediness)
-        return (fitness, -own.n_params)
-
-    def _luck(self, candidate: Candidate) -> float:
-        """A difference in fitness, in greedy mode, that may be luck."""
-        return self.tolerance * (abs(candidate.score or 0.0) if self.objective.relative else 1.0)
+        return fitness, -own.n_params
 
     def _dismiss(self, pools: Sequence[Sequence[int]], kept: Sequence[int]) -> None:
         """Let go of the weights of all who are not kept."""
@@ -585,7 +633,7 @@ class Search:
             seed, network = self._job_seed(own), self._network(candidate)
             is_needed = self.phase in _BEGINNING
             jobs.append(TrainingJob(candidate, network, own.last_step, steps, seed, own.steps, rates, is_needed))
-        began = time.perf_counter()
+        began = self.clock()
         outcomes = self.train(jobs)
         self._spend("training", began)
         for job, outcome in zip(jobs, outcomes, strict=True):
@@ -624,7 +672,8 @@ class Search:
         if self.settings.selection == "random":
             self.best = self.parents[0]
         else:
-            self.best = max(rivals, key=self._final_fitness)
+            fitness = {candidate: self._final_fitness(candidate) for candidate in rivals}
+            self.best = self._foremost(fitness, self.settings.greediness)
         if previous != self.best and previous not in self.parents:
             self.candidates[previous].network = None
 

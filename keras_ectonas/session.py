@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final
+from typing import Any
 
 import keras
 import numpy as np
@@ -27,7 +27,6 @@ from .limits import check_can_shrink
 from .lineage import Lineage
 from .network import Network
 from .parallel import ParallelEngine, is_spread_out
-from .planning import epochs_per_match
 from .progress import Progress
 from .scoring import Scoring
 from .search import Search
@@ -36,9 +35,6 @@ from .surgery import CalibratedSurgery, PublishedSurgery, Surgery
 from .task import Task
 
 _LOGGER = logging.getLogger(__name__)
-
-_TOLERANCE: Final = 0.25
-"""Over the square root of the validation rows: half of the most that an accuracy's standard error can be."""
 
 __all__ = ["Session", "check_choices", "n_workers", "settings_from"]
 
@@ -117,7 +113,7 @@ class Session:
             self.seed,
             engine.train,
             start_step=self.start_step,
-            tolerance=_TOLERANCE / math.sqrt(len(self.data.validation)),
+            tolerance=self.settings.tolerance / math.sqrt(len(self.data.validation)),
             callbacks=(*self._search_callbacks, *followers),
         )
         try:
@@ -208,7 +204,6 @@ class Session:
             self.scoring,
             self.task,
             self._keras_callbacks,
-            2 * epochs_per_match(self.settings) * self.data.steps_per_epoch,
             self._deadline,
         )
         maker = self._engine_maker(assignment)

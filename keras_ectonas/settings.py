@@ -54,6 +54,7 @@ PAPER: Final[dict[str, Any]] = {
     "final_selection": "parents",
     "final_share": 0.0,
     "match_rate": 1.0,
+    "tolerance": 0.0,
     "optimizer": {"class_name": "SGD", "config": {"learning_rate": 0.1}},
     "batch_size": 32,
     "validation_fraction": 0.1,
@@ -102,8 +103,11 @@ class SearchSettings:
     match_rate : float
         Share of the learning rate that is left at the end of a match: a score is less a matter of luck after small
         steps.
+    tolerance : float
+        Scores that differ by less than this over the square root of the number of validation rows are taken for
+        equal, and the validation loss decides. An accuracy's standard error is at most 0.5 of that. 0: score alone.
     warmup_epochs, epochs_per_match : float or None
-        None fits them to the budget.
+        None fits them to the budget and the time.
     max_rounds : int
         Rounds of one competition at most: the score of the last one decides among who is left.
     rolling_epochs : int
@@ -144,6 +148,7 @@ class SearchSettings:
     final_selection: str = "archive"
     final_share: float = 0.3
     match_rate: float = 0.1
+    tolerance: float = 0.25
     warmup_epochs: float | None = None
     epochs_per_match: float | None = None
     max_rounds: int = 3
@@ -172,6 +177,7 @@ class SearchSettings:
         choice("final_selection", self.final_selection, ("archive", "parents"))
         _number("final_share", self.final_share, at_least=0, at_most=1)
         _number("match_rate", self.match_rate, at_least=0, at_most=1)
+        _number("tolerance", self.tolerance, at_least=0)
         if self.warmup_epochs is not None:
             _number("warmup_epochs", self.warmup_epochs, at_least=0)
         if self.epochs_per_match is not None:

@@ -20,7 +20,9 @@ __all__ = ["default_model", "own_copy", "start_model"]
 _MANY_TIME_STEPS: Final = 8
 _FEW_ROWS: Final = 2000
 _FEW_POSITIONS: Final = 4
-_MOST_CHANNELS: Final = 64
+_MOST_CHANNELS: Final = 96
+_DROPOUT_IN_CELLS: Final = 0.1
+_DROPOUT_BEHIND_CELLS: Final = 0.4
 
 
 def start_model(
@@ -185,16 +187,18 @@ def _cells(shape: tuple[int, ...], n_rows: int) -> list[keras.layers.Layer]:
         return [*layers, keras.layers.Flatten(), keras.layers.Dense(32, activation="relu")]
     convolution = keras.layers.Conv1D if axes == 1 else keras.layers.Conv2D
     pooling = keras.layers.AveragePooling1D if axes == 1 else keras.layers.AveragePooling2D
-    length, n_channels = max(shape[:axes]), 8 if n_rows < _FEW_ROWS else 16
+    few = n_rows < _FEW_ROWS
+    length, n_channels = max(shape[:axes]), 8 if few else 24
     while length > _FEW_POSITIONS or not any(isinstance(layer, convolution) for layer in layers):
         layers += [
             convolution(n_channels, 3, padding="same"),
             pooling(2, padding="same"),
             keras.layers.BatchNormalization(),
             keras.layers.Activation("relu"),
+            *([] if few else [keras.layers.Dropout(_DROPOUT_IN_CELLS)]),
         ]
         length, n_channels = -(-length // 2), min(2 * n_channels, _MOST_CHANNELS)
-    return [*layers, keras.layers.Flatten(), *([] if n_rows < _FEW_ROWS else [keras.layers.Dropout(0.2)])]
+    return [*layers, keras.layers.Flatten(), *([] if few else [keras.layers.Dropout(_DROPOUT_BEHIND_CELLS)])]
 
 
 def _head(y: Array, kind: Literal["classification", "regression"]) -> list[keras.layers.Layer]:

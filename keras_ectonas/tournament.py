@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["n_trainings", "pairings", "round_winners"]
+__all__ = ["n_trainings", "pairings"]
 
 
 def pairings(pool: Sequence[int], n_winners: int, rng: np.random.Generator) -> tuple[list[tuple[int, int]], list[int]]:
@@ -44,13 +44,3 @@ def n_trainings(n_candidates: int, n_winners: int, max_rounds: int) -> int:
         total += 2 * n_pairs
         n_candidates -= n_pairs
     return total
-
-
-def round_winners(pairs: Sequence[tuple[int, int]], preference: Callable[[int], tuple[float, ...]]) -> list[int]:
-    """The better of each pair; the first on a tie. Who has the preference minus infinity never wins."""
-    winners = []
-    for pair in pairs:
-        best = max(pair, key=preference)
-        if preference(best)[0] > -np.inf:
-            winners.append(best)
-    return winners

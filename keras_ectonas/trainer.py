@@ -148,6 +148,9 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
     match_rate : float
         Share of the learning rate that is left at the end of a match: a score is less a matter of luck after small
         steps.
+    tolerance : float
+        Scores that differ by less than this over the square root of the number of validation rows are taken for
+        equal, and the validation loss decides. An accuracy's standard error is at most 0.5 of that. 0: score alone.
     calibration_rows : int
         Training rows, at most, that calibrated surgery looks at.
 
@@ -236,6 +239,7 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         final_selection: str = "archive",
         final_share: float = 0.3,
         match_rate: float = 0.1,
+        tolerance: float = 0.25,
         calibration_rows: int = 2000,
     ) -> None:
         self.model = model
@@ -278,6 +282,7 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         self.final_selection = final_selection
         self.final_share = final_share
         self.match_rate = match_rate
+        self.tolerance = tolerance
         self.calibration_rows = calibration_rows
 
     @with_callbacks  # type: ignore[untyped-decorator]

@@ -37,7 +37,6 @@ def assignment(model, x, y, task=TASK, weights=None, **options):
     rows = Rows(x, task.encode(y), y, weights)
     data = TrainingData(*split(rows, 0.2, task, 0), 16)
     scoring = resolve_scoring("loss", compilation, task)
-    options = {"steps_per_candidate": 100, **options}
     return Assignment(Blueprint.of(model, compilation), data, scoring, task, **options)
 
 
@@ -425,11 +424,13 @@ def test_candidates_share_programs_and_order_changes_nothing():
     assert fingerprints[0] == fingerprints[1] == fingerprints[2]
 
 
-def test_with_many_steps_nothing_is_padded():
+def test_with_many_steps_nothing_is_padded(monkeypatch):
     model = dense_model(units=(5,))
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     x, y = table(100)
-    few, many = (trained_by_both(model, x, y, steps_per_candidate=steps)[1] for steps in (100, 1e6))
+    few = trained_by_both(model, x, y)[1]
+    monkeypatch.setattr("keras_ectonas.engines.compiled.engine._FEW_STEPS", 0)
+    many = trained_by_both(model, x, y)[1]
     assert_alike(few, many)
 
 
@@ -531,9 +532,10 @@ def test_n_jobs_is_checked(n_jobs):
 
 def test_programs_are_kept_for_all_who_train_and_dropped_after(monkeypatch):
     monkeypatch.setattr("keras_ectonas.engines.compiled.engine._PROGRAMS_KEPT", 1)
+    monkeypatch.setattr("keras_ectonas.engines.compiled.engine._FEW_STEPS", 0)
     model = dense_model()
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    engine = CompiledEngine(assignment(model, *table(100), steps_per_candidate=1e6))
+    engine = CompiledEngine(assignment(model, *table(100)))
     jobs = [TrainingJob(k, network_of(dense_model(units=(k + 4,))), 0, 2, k) for k in range(3)]
     engine.train(jobs)
     assert len(engine._programs) == 3

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_ectonas.fitness import Objective
-from keras_ectonas.tournament import n_trainings, pairings, round_winners
+from keras_ectonas.tournament import n_trainings, pairings
 
 ACCURACY = Objective("accuracy")
 LOSS = Objective("loss", higher_is_better=False, relative=True)
@@ -49,8 +49,3 @@ def test_pairings_keep_everybody_once(n, n_winners, seed):
 )
 def test_cost_of_a_competition(n, n_winners, max_rounds, expected):
     assert n_trainings(n, n_winners, max_rounds) == expected
-
-
-def test_winners():
-    preference = {1: (0.5,), 2: (0.7,), 3: (-math.inf,), 4: (-math.inf,), 5: (0.1, -10), 6: (0.1, -5)}
-    assert round_winners([(1, 2), (3, 4), (5, 6)], preference.__getitem__) == [2, 6]

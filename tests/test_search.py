@@ -60,11 +60,11 @@ def convolution_behind(channels):
     return Layer("Conv2D", config, weights(kernel=(3, 3, channels, channels), bias=(channels,)))
 
 
-def search_of(engine, start=None, steps_per_epoch=10, seed=0, objective=ACCURACY, **knobs):
+def search_of(engine, start=None, steps_per_epoch=10, seed=0, objective=ACCURACY, tolerance=0.0, **knobs):
     chosen = SearchSettings(**{"budget": 60, "max_params": 20_000, **knobs})
     ledger = Ledger.for_epochs(chosen.budget, steps_per_epoch, chosen.final_share)
     start = dense_start() if start is None else start
-    return Search(start, chosen, objective, PublishedSurgery(), ledger, seed, engine.train)
+    return Search(start, chosen, objective, PublishedSurgery(), ledger, seed, engine.train, tolerance=tolerance)
 
 
 def finished(*args, **kwargs):
@@ -224,6 +224,42 @@ def test_time_limit_ends_with_the_best_so_far():
     assert engine.jobs[-1].rates == (1.0, 0.0)
     assert 100 <= 0.5 * engine.jobs[-1].steps <= 200
     assert 400 <= search.elapsed <= 500
+
+
+def test_matches_are_as_long_as_the_time_has_room_for():
+    engine = FakeEngine(by_chance(0), seconds_per_step=0.5)
+    chosen = SearchSettings(budget=1000, max_time=600.0, recovery_epochs={})
+    search = Search(
+        dense_start(),
+        chosen,
+        ACCURACY,
+        PublishedSurgery(),
+        Ledger.for_epochs(1000, 10),
+        0,
+        engine.train,
+        clock=lambda: sum(0.5 * job.steps for job in engine.jobs),
+    )
+    search.run()
+    # An epoch takes 5 seconds, so there is time for 120: a warm-up of 10, and matches of one.
+    assert [job.steps for job in engine.jobs[:2]] == [10, 90]
+    assert {job.steps for job in engine.jobs[2:40] if job.steps} == {10}
+    # The time of the final training is left to it.
+    assert search.generation > 3
+    assert engine.jobs[-1].rates == (1.0, 0.0)
+    assert 180 * 0.85 <= 0.5 * engine.jobs[-1].steps <= 180 * 1.3
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.1])
+def test_scores_that_are_equal_but_for_luck_leave_the_decision_to_the_loss(tolerance):
+    def loss(network):
+        return 1.0 / (1 + sum(layer.kind == "Conv2D" for layer in network.layers))
+
+    def score(network, step):
+        return 0.5 + 0.05 * sum(layer.kind == "Dense" for layer in network.layers) - 1e-3 * (step == 0)
+
+    search = finished(FakeEngine(score, loss=loss), budget=60, tolerance=tolerance)
+    kinds = [layer.kind for layer in search.winner().network.layers]
+    assert ("Conv2D" in kinds) == (tolerance > 0)
 
 
 def test_interrupt_ends_with_the_best_so_far():

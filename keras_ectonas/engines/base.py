@@ -72,8 +72,6 @@ class Assignment:
     task : Task
     callbacks : sequence of keras.callbacks.Callback
         Copied for each training.
-    steps_per_candidate : float
-        Optimizer steps that a candidate may expect, roughly: whether code that runs fast is worth compiling.
     deadline : Deadline
         Looked at after each epoch; when it is over, the training ends there.
     """
@@ -83,7 +81,6 @@ class Assignment:
     scoring: Scoring
     task: Task
     callbacks: Sequence[Any] = ()
-    steps_per_candidate: float = math.inf
     deadline: Deadline = field(default_factory=lambda: Deadline())
 
     def record(self, step: int, logs: Mapping[str, float], outputs: Callable[[], Array]) -> EpochRecord:

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import jax
 import numpy as np
@@ -39,7 +39,7 @@ _QUICKLY: Final = {"xla_cpu_use_fusion_emitters": False}
 """Compiles in half the time to code that runs a third slower."""
 
 _FEW_STEPS: Final = 2000
-"""Of a candidate: where fewer, programs are shared by padding and compiled quickly."""
+"""Of a job: with fewer, compilation is what takes time, and programs are shared by padding and compiled quickly."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,13 @@ class _Work:
     executable: Future[Any]
 
 
+class _Key(NamedTuple):
+    """What programs are told apart by."""
+
+    architecture: str
+    quickly: bool
+
+
 class CompiledEngine(Engine):
     """Trains with programs that JAX compiles, and leaves to ``fit`` what it does not support.
 
@@ -76,12 +83,10 @@ class CompiledEngine(Engine):
         self._rows = DeviceRows(assignment.data)
         optimizer = assignment.blueprint.compilation.optimizer.get("class_name")
         self._elementwise = optimizer in ELEMENTWISE_OPTIMIZERS
-        # With few steps to take, compilation is what takes time; with many, what is compiled.
-        self._few_steps = assignment.steps_per_candidate < _FEW_STEPS
         self._own_kernels = jax.default_backend() == "cpu"
         self._head: Head | None = None
-        self._programs: OrderedDict[str, tuple[Program, Future[Any]]] = OrderedDict()
-        self._refused: set[str] = set()
+        self._programs: OrderedDict[_Key, tuple[Program, Future[Any]]] = OrderedDict()
+        self._refused: set[_Key] = set()
         self._n_kept = _PROGRAMS_KEPT
         self._n_dropped = 0
         self._fallback: FitEngine | None = None
@@ -126,9 +131,10 @@ class CompiledEngine(Engine):
 
     def _work(self, job: TrainingJob) -> _Work | None:
         """The job with its program, which is compiled in the background; None if ``fit`` has to do it."""
-        padding = Padding.of(job.network) if self._elementwise and self._few_steps else Padding(())
+        quickly = job.steps < _FEW_STEPS
+        padding = Padding.of(job.network) if self._elementwise and quickly else Padding(())
         padded = padding.apply(job.network)
-        key = padded.architecture()
+        key = _Key(padded.architecture(), quickly)
         if key in self._refused:
             return None
         if key not in self._programs:
@@ -143,7 +149,7 @@ class CompiledEngine(Engine):
             self._n_dropped += 1
         return _Work(job, padding, *self._programs[key])
 
-    def _compile(self, key: str, network: Network) -> str:
+    def _compile(self, key: _Key, network: Network) -> str:
         """Begin to compile a program; why it cannot be, else nothing."""
         reason = reason_against_layer(network)
         if reason:
@@ -157,15 +163,15 @@ class CompiledEngine(Engine):
                 lowered = program.lowered(self._rows.rows, schedule)
         except Exception as error:  # Whatever a layer of the user's own may raise when it is traced.
             return f"{type(error).__name__}: {error}"
-        self._programs[key] = program, self._compiler.submit(self._executable, lowered)
+        self._programs[key] = program, self._compiler.submit(self._executable, lowered, key.quickly)
         return ""
 
-    def _executable(self, lowered: Any) -> Any:
+    def _executable(self, lowered: Any, quickly: bool) -> Any:
         """Compile for the CPU's needs: tiny kernels gain nothing from threads of their own."""
         if not self._own_kernels:
             return lowered.compile()
         try:
-            return lowered.compile(compiler_options={**_ONE_THREAD, **(_QUICKLY if self._few_steps else {})})
+            return lowered.compile(compiler_options={**_ONE_THREAD, **(_QUICKLY if quickly else {})})
         except jax.errors.JaxRuntimeError as error:
             # The options are XLA's own and may change from version to version.
             if "No such compile option" not in str(error):
