@@ -63,7 +63,11 @@ def prepared_session(
     labels = rows.labels if kind == "regression" else rows.labels_to_judge
     checkpoint, kept = _checkpoint(parameters, before)
     seed = _seed(parameters["random_state"], kept)
-    model, compilation = start_model(parameters["model"], rows.x, labels, kind, seed, parameters["keep_weights"])
+    # Where size counts, networks become too small to need dropout.
+    dropout = settings.greediness == 1
+    model, compilation = start_model(
+        parameters["model"], rows.x, labels, kind, seed, parameters["keep_weights"], dropout
+    )
     start = network_of(model, nonnegative_input=rows.is_nonnegative)
     task, compilation = _task_and_compilation(parameters, kind, compilation, model, start, labels)
     data = rows.training_data(task, parameters["validation_fraction"], parameters["class_weight"], seed)

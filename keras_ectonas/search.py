@@ -6,7 +6,6 @@ engine, no disk and no screen.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -447,10 +446,9 @@ class Search:
     def _holds_its_own(self, last: Candidate, archived: Candidate) -> bool:
         """Whether the final training keeps up with the best score so far.
 
-        That is the largest of many, and so partly luck: a difference within twice the tolerance does not count.
+        That is the largest of many, and so partly luck: a difference within the tolerance does not count.
         """
-        luck = 2 * self._luck(archived.id, self.settings.greediness)
-        return self._final_fitness(last.id)[0] + luck >= self._final_fitness(archived.id)[0]
+        return self._final_fitness(last.id)[0] + self._luck(archived) >= self._final_fitness(archived.id)[0]
 
     def _end(self, reason: str) -> None:
         self.ended_by, self.ended_in = reason, self.phase
@@ -577,42 +575,30 @@ class Search:
 
     def _leaders(self, pool: Sequence[int], n_winners: int, greediness: float) -> list[int]:
         """The best `n_winners` of those who have not failed, best first."""
-        left = {c: self._preference(c, greediness) for c in pool if self.candidates[c].status != "failed"}
-        leaders: list[int] = []
-        while left and len(leaders) < n_winners:
-            leaders.append(self._foremost(left, greediness))
-            del left[leaders[-1]]
-        return leaders
-
-    def _foremost(self, preferences: Mapping[int, tuple[float, float]], greediness: float) -> int:
-        """The smallest validation loss among all who are behind the best by no more than luck."""
-        best = max(preferences, key=preferences.__getitem__)
-        luck = self._luck(best, greediness)
-        if luck == 0 or self.settings.selection == "random":
-            return best
-        close = [c for c, (fitness, _) in preferences.items() if fitness + luck >= preferences[best][0]]
-        return min(close, key=lambda c: (self._validation_loss(c), *(-own for own in preferences[c])))
-
-    def _luck(self, candidate: int, greediness: float) -> float:
-        """A difference in fitness that may be luck, for scores like the candidate's."""
-        luck = greediness * self.tolerance
-        if greediness == 1 and self.objective.relative:
-            return luck * abs(self.candidates[candidate].score or 0.0)
-        return luck
-
-    def _validation_loss(self, candidate: int) -> float:
-        last = self.candidates[candidate].records[-self.settings.rolling_epochs :]
-        losses = [record.logs.get("val_loss", math.inf) for record in last]
-        return sum(losses) / len(losses) if losses and not any(map(math.isnan, losses)) else math.inf
+        preferences = {c: self._preference(c, greediness) for c in pool if self.candidates[c].status != "failed"}
+        return sorted(preferences, key=preferences.__getitem__, reverse=True)[:n_winners]
 
     def _preference(self, candidate: int, greediness: float) -> tuple[float, float]:
-        """What matches are decided by: fitness, then the smaller size."""
+        """What matches are decided by: fitness, then the smaller size.
+
+        Where size does not count, who is smaller than its parent has to be better by more than luck: it cannot learn
+        more than the parent could, and step by step luck alone would make networks small.
+        """
         if self.settings.selection == "random":
             return float(self.rng.random()), 0.0
         own = self.candidates[candidate]
         parent = self.candidates[own.parent or 0]
         fitness = self.objective.fitness(own.score, own.n_params, parent.score, parent.n_params, greediness)
+        if self.settings.greediness == 1 and own.n_params < parent.n_params:
+            fitness -= self._luck(own) / 2
         return fitness, -own.n_params
+
+    def _luck(self, candidate: Candidate) -> float:
+        """A difference in fitness that may be luck."""
+        greediness = self.settings.greediness
+        if greediness == 1 and self.objective.relative:
+            return self.tolerance * abs(candidate.score or 0.0)
+        return greediness * self.tolerance
 
     def _dismiss(self, pools: Sequence[Sequence[int]], kept: Sequence[int]) -> None:
         """Let go of the weights of all who are not kept."""
@@ -672,8 +658,7 @@ class Search:
         if self.settings.selection == "random":
             self.best = self.parents[0]
         else:
-            fitness = {candidate: self._final_fitness(candidate) for candidate in rivals}
-            self.best = self._foremost(fitness, self.settings.greediness)
+            self.best = max(rivals, key=self._final_fitness)
         if previous != self.best and previous not in self.parents:
             self.candidates[previous].network = None
 

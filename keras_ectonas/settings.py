@@ -104,8 +104,9 @@ class SearchSettings:
         Share of the learning rate that is left at the end of a match: a score is less a matter of luck after small
         steps.
     tolerance : float
-        Scores that differ by less than this over the square root of the number of validation rows are taken for
-        equal, and the validation loss decides. An accuracy's standard error is at most 0.5 of that. 0: score alone.
+        Scores that differ by no more than this over the square root of the number of validation rows may differ by
+        luck. In greedy mode a child smaller than its parent has to be better by half of that, and the final training
+        may end that much below the best score that was seen. An accuracy's standard error is at most 0.5.
     warmup_epochs, epochs_per_match : float or None
         None fits them to the budget and the time.
     max_rounds : int
@@ -146,9 +147,9 @@ class SearchSettings:
     max_time: float | None = None
     selection: str = "fitness"
     final_selection: str = "archive"
-    final_share: float = 0.3
+    final_share: float = 0.4
     match_rate: float = 0.1
-    tolerance: float = 0.25
+    tolerance: float = 0.5
     warmup_epochs: float | None = None
     epochs_per_match: float | None = None
     max_rounds: int = 3

@@ -32,6 +32,7 @@ def start_model(
     kind: Literal["classification", "regression"] | None,
     seed: int,
     keep_weights: bool = False,
+    dropout: bool = True,
 ) -> tuple[keras.Sequential, Compilation | None]:
     """A built model of the search's own, and what the given one was compiled with, if it was.
 
@@ -47,6 +48,8 @@ def start_model(
         For the initial weights.
     keep_weights : bool
         Whether a model's present weights are kept; otherwise only those that training would not change.
+    dropout : bool
+        Whether a model that is made here may have dropout.
 
     Raises
     ------
@@ -56,7 +59,7 @@ def start_model(
     with untouched_random_state():
         random.seed(seed)
         if model is None:
-            return default_model(x, y, kind), None
+            return default_model(x, y, kind, dropout), None
         if isinstance(model, keras.Model):
             if not keep_weights:
                 _warn_of_lost_training(model)
@@ -136,7 +139,9 @@ def _check_input_shape(model: keras.Sequential, x: Array | None) -> None:
         raise InputError(f"X has rows of shape {x.shape[1:]}, the model expects {expected}.")
 
 
-def default_model(x: Array, y: Array, kind: Literal["classification", "regression"] | None) -> keras.Sequential:
+def default_model(
+    x: Array, y: Array, kind: Literal["classification", "regression"] | None, dropout: bool = True
+) -> keras.Sequential:
     """A small start for the shape and the number of rows: scaled inputs, cells or hidden layers, and a head.
 
     Rows of one axis are taken for tables, of two for images without a channel axis or, with few columns, for
@@ -152,7 +157,7 @@ def default_model(x: Array, y: Array, kind: Literal["classification", "regressio
     if len(shape) == 1:
         layers += [keras.layers.Dense(n_units, activation="relu") for n_units in _hidden_units(len(x))]
     else:
-        layers += _cells(shape, len(x))
+        layers += _cells(shape, len(x), dropout)
     return keras.Sequential([*layers, *_head(y, kind)], name="start")
 
 
@@ -177,8 +182,11 @@ def _hidden_units(n_rows: int) -> tuple[int, ...]:
     return (32,) if n_rows < _FEW_ROWS else (64, 32)
 
 
-def _cells(shape: tuple[int, ...], n_rows: int) -> list[keras.layers.Layer]:
-    """Cells that halve the positions until some 4 to 7 are left along the longest axis, wider from one to the next."""
+def _cells(shape: tuple[int, ...], n_rows: int, dropout: bool) -> list[keras.layers.Layer]:
+    """Cells that halve the positions until some 4 are left along the longest axis, wider from one to the next.
+
+    For few rows they are narrow, which needs no dropout.
+    """
     axes = len(shape) - 1 if _has_channels(shape) else len(shape)
     layers: list[keras.layers.Layer] = []
     if not _has_channels(shape):
@@ -188,6 +196,7 @@ def _cells(shape: tuple[int, ...], n_rows: int) -> list[keras.layers.Layer]:
     convolution = keras.layers.Conv1D if axes == 1 else keras.layers.Conv2D
     pooling = keras.layers.AveragePooling1D if axes == 1 else keras.layers.AveragePooling2D
     few = n_rows < _FEW_ROWS
+    dropout = dropout and not few
     length, n_channels = max(shape[:axes]), 8 if few else 24
     while length > _FEW_POSITIONS or not any(isinstance(layer, convolution) for layer in layers):
         layers += [
@@ -195,10 +204,10 @@ def _cells(shape: tuple[int, ...], n_rows: int) -> list[keras.layers.Layer]:
             pooling(2, padding="same"),
             keras.layers.BatchNormalization(),
             keras.layers.Activation("relu"),
-            *([] if few else [keras.layers.Dropout(_DROPOUT_IN_CELLS)]),
+            *([keras.layers.Dropout(_DROPOUT_IN_CELLS)] if dropout else []),
         ]
         length, n_channels = -(-length // 2), min(2 * n_channels, _MOST_CHANNELS)
-    return [*layers, keras.layers.Flatten(), *([] if few else [keras.layers.Dropout(_DROPOUT_BEHIND_CELLS)])]
+    return [*layers, keras.layers.Flatten(), *([keras.layers.Dropout(_DROPOUT_BEHIND_CELLS)] if dropout else [])]
 
 
 def _head(y: Array, kind: Literal["classification", "regression"]) -> list[keras.layers.Layer]:

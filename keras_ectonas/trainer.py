@@ -149,8 +149,9 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         Share of the learning rate that is left at the end of a match: a score is less a matter of luck after small
         steps.
     tolerance : float
-        Scores that differ by less than this over the square root of the number of validation rows are taken for
-        equal, and the validation loss decides. An accuracy's standard error is at most 0.5 of that. 0: score alone.
+        Scores that differ by no more than this over the square root of the number of validation rows may differ by
+        luck. In greedy mode a child smaller than its parent has to be better by half of that, and the final training
+        may end that much below the best score that was seen. An accuracy's standard error is at most 0.5.
     calibration_rows : int
         Training rows, at most, that calibrated surgery looks at.
 
@@ -237,9 +238,9 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         cell_pooling: tuple[str, ...] = ("average", "max", "none"),
         spatial_axes: int | None = None,
         final_selection: str = "archive",
-        final_share: float = 0.3,
+        final_share: float = 0.4,
         match_rate: float = 0.1,
-        tolerance: float = 0.25,
+        tolerance: float = 0.5,
         calibration_rows: int = 2000,
     ) -> None:
         self.model = model
