@@ -579,19 +579,21 @@ class Search:
         return sorted(preferences, key=preferences.__getitem__, reverse=True)[:n_winners]
 
     def _preference(self, candidate: int, greediness: float) -> tuple[float, float]:
-        """What matches are decided by: fitness, then the smaller size.
-
-        Where size does not count, who is smaller than its parent has to be better by more than luck: it cannot learn
-        more than the parent could, and step by step luck alone would make networks small.
-        """
+        """What matches are decided by: fitness, then the smaller size."""
         if self.settings.selection == "random":
             return float(self.rng.random()), 0.0
         own = self.candidates[candidate]
         parent = self.candidates[own.parent or 0]
         fitness = self.objective.fitness(own.score, own.n_params, parent.score, parent.n_params, greediness)
-        if self.settings.greediness == 1 and own.n_params < parent.n_params:
-            fitness -= self._luck(own) / 2
-        return fitness, -own.n_params
+        return fitness - self._handicap(own, parent), -own.n_params
+
+    def _handicap(self, candidate: Candidate, reference: Candidate) -> float:
+        """By how much a candidate has to be better than one that is larger, where size does not count.
+
+        It cannot learn more than the larger one could, and step by step luck alone would make networks small.
+        """
+        is_smaller = candidate.n_params < reference.n_params
+        return self._luck(candidate) / 2 if self.settings.greediness == 1 and is_smaller else 0.0
 
     def _luck(self, candidate: Candidate) -> float:
         """A difference in fitness that may be luck."""
@@ -658,9 +660,13 @@ class Search:
         if self.settings.selection == "random":
             self.best = self.parents[0]
         else:
-            self.best = max(rivals, key=self._final_fitness)
+            self.best = max(rivals, key=lambda rival: self._final_preference(rival, self.candidates[previous]))
         if previous != self.best and previous not in self.parents:
             self.candidates[previous].network = None
+
+    def _final_preference(self, candidate: int, previous: Candidate) -> tuple[float, float]:
+        fitness, goodness = self._final_fitness(candidate)
+        return fitness - self._handicap(self.candidates[candidate], previous), goodness
 
     def _final_fitness(self, candidate: int) -> tuple[float, float]:
         own, start = self.candidates[candidate], self.candidates[0]
