@@ -307,24 +307,28 @@ class Search:
     # The phases of Algorithm 1.
 
     def _warm_up(self) -> None:
+        start = self.candidates[0]
         self._train([(0, self._first_steps())], "warm-up")
-        if self.settings.max_time is not None and self.candidates[0].status != "failed":
-            planned_steps = warmup_steps(self.settings, self.ledger, self._horizon())
-            self._train([(0, max(0, planned_steps - self.candidates[0].steps))], "warm-up")
-        if self.candidates[0].status == "failed":
+        steps = warmup_steps(self.settings, self.ledger, self._horizon()) - start.steps
+        if self._follows_pace() and steps > 0 and start.status != "failed" and not self._out_of_time():
+            self._train([(0, steps)], "warm-up")
+        if start.status == "failed":
             raise SearchError(
-                f"The start model cannot be trained: {self.candidates[0].remark}. "
-                "A lower learning rate, or scaled inputs, may help."
+                f"The start model cannot be trained: {start.remark}. A lower learning rate, or scaled inputs, may help."
             )
         self.parents = [0]
-        self.candidates[0].status = "parent"
+        start.status = "parent"
         limit = self.settings.max_params
         self.phase = "mutation" if limit is None or self.start.n_params <= limit else "shrinking"
 
     def _first_steps(self) -> int:
         """The warm-up, or under a time limit the epoch of it that tells how fast this machine is."""
         steps = warmup_steps(self.settings, self.ledger, self._horizon())
-        return steps if self.settings.max_time is None else min(steps, self.ledger.steps_per_epoch)
+        return min(steps, self.ledger.steps_per_epoch) if self._follows_pace() else steps
+
+    def _follows_pace(self) -> bool:
+        """Whether the warm-up is fitted to the time."""
+        return self.settings.max_time is not None and self.settings.warmup_epochs is None
 
     def _horizon(self) -> float:
         """Epochs that the whole search may come to: the budget, or what the time has room for at the pace so far."""
