@@ -215,8 +215,8 @@ class Search:
     def continue_with(self, state: Mapping[str, Any], additional: bool = False) -> None:
         """Take up a state under the present budget and time limit, and open the search again if it had ended.
 
-        A search that time or an interrupt ended goes on where it was. One that had spent its budget begins a new
-        generation, from the winner and the parents that still have their weights.
+        A search that an interrupt, or time before its final training, ended goes on where it was. One that had its
+        final training begins a new generation, from the winner and the parents that still have their weights.
 
         Parameters
         ----------
@@ -244,7 +244,7 @@ class Search:
             self._open_again()
 
     def _open_again(self) -> None:
-        if self.ended_by == "budget":
+        if self.ended_by == "budget" or (self.ended_by == "max_time" and self.ended_in == "final"):
             if self.ledger.left == 0:
                 return
             others = [c for c in self.parents if c != self.best and self.candidates[c].network is not None]
@@ -436,6 +436,7 @@ class Search:
     def _train_the_best(self) -> None:
         """What is left of the budget is too little for a generation: the best so far receives it."""
         best = self.candidates[self.best]
+        is_late = self._free() < self.ledger.free
         if self.ledger.left > 0 and self.settings.final_selection == "archive" and best.network is not None:
             last = self._add_candidate(
                 best, "identity", "trained with the rest of the budget", best.network, best.last_step
@@ -445,7 +446,8 @@ class Search:
                 last.status, self.best, best.network = "parent", last.id, None
             else:
                 self._dismiss([[last.id]], [])
-        self._end("max_time" if self.ledger.left > 0 and self._finish_is_due() else "budget")
+        is_late = is_late or self._finish_is_due() or self._out_of_time()
+        self._end("max_time" if self.ledger.left > 0 and is_late else "budget")
 
     def _holds_its_own(self, last: Candidate, archived: Candidate) -> bool:
         """Whether the final training keeps up with the best score so far.

@@ -29,13 +29,14 @@ QUICK = {"budget": 6, "verbose": 0, "random_state": 0, "max_children": 4, "epoch
 
 
 class TimedEngine(FakeEngine):
-    """Each step takes a second, and training stops as real engines do when time is up."""
+    """Each step takes a second, of children maybe more, and training stops as real engines do when time is up."""
 
-    def __init__(self, seed, steps_per_epoch, max_time):
+    def __init__(self, seed, steps_per_epoch, max_time, seconds_of_children=1):
         super().__init__(by_chance(seed))
         self.now = 0.0
         self.taken = 0
         self._steps_per_epoch = steps_per_epoch
+        self._seconds_of_children = seconds_of_children
         self._max_time = float("inf") if max_time is None else max_time
 
     def _train_one(self, job):
@@ -44,7 +45,8 @@ class TimedEngine(FakeEngine):
             if self.now >= self._max_time and (records or not job.is_needed):
                 break
             part = min(self._steps_per_epoch, job.steps - steps)
-            steps, self.now, self.taken = steps + part, self.now + part, self.taken + part
+            self.now += part * (self._seconds_of_children if job.candidate else 1)
+            steps, self.taken = steps + part, self.taken + part
             records.append(EpochRecord(job.first_step + steps, self.score(job.network, steps), {}))
             if not job.steps:
                 break
@@ -113,8 +115,8 @@ def test_time_ends_within_an_epoch(engine, n_jobs):
 
 
 def test_a_time_limit_leaves_out_those_that_have_not_begun():
-    engine = TimedEngine(0, 10, 53.0)
-    chosen = SearchSettings(budget=1000, max_time=53.0, warmup_epochs=5, epochs_per_match=5, final_share=0.0)
+    engine = TimedEngine(0, 10, 530.0, seconds_of_children=100)
+    chosen = SearchSettings(budget=1000, max_time=530.0, warmup_epochs=5, epochs_per_match=5, final_share=0.0)
     search = Search(
         dense_start(),
         chosen,
@@ -127,9 +129,30 @@ def test_a_time_limit_leaves_out_those_that_have_not_begun():
     )
     search.run()
     assert search.ended_by == "max_time"
-    assert engine.now <= 63
+    assert engine.now <= 530 + 10 * 100
     assert {candidate.score is None for candidate in search.candidates} == {True, False}
     assert search.best == 0
+
+
+def test_a_search_that_time_ended_goes_on_with_new_generations():
+    engine = TimedEngine(0, 10, 600.0)
+
+    def search_with(max_time):
+        chosen = SearchSettings(budget=300, max_time=max_time)
+        ledger = Ledger.for_epochs(300, 10, chosen.final_share)
+        return Search(
+            dense_start(), chosen, ACCURACY, PublishedSurgery(), ledger, 0, engine.train, clock=lambda: engine.now
+        )
+
+    search = search_with(600.0)
+    search.run()
+    assert (search.ended_by, search.ended_in) == ("max_time", "final")
+    engine._max_time = float("inf")
+    again = search_with(None)
+    again.continue_with(search.state())
+    again.run()
+    assert again.ended_by == "budget"
+    assert again.generation > search.generation + 2
 
 
 # Interrupts.
