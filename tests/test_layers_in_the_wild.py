@@ -217,7 +217,15 @@ def test_a_search_may_do_what_the_table_says(name):
 @pytest.mark.parametrize("name", IN_SEARCHES)
 def test_winners_of_searches_are_what_is_saved(name, tmp_path):
     model, x = built(name)
-    knobs = {"budget": 6, "verbose": 0, "max_children": 5, "n_parents": 1, "random_state": 0, "keep_weights": True}
+    knobs = {
+        "budget": 6,
+        "final_share": 0,
+        "verbose": 0,
+        "max_children": 5,
+        "n_parents": 1,
+        "random_state": 0,
+        "keep_weights": True,
+    }
     trainer = ECToNASTrainer(model, selection="random", **knobs).fit(x, np.arange(24) % 3)
     assert not any(trainer.candidates_["remark"])
     assert len(trainer.lineage_) > 1
