@@ -158,7 +158,7 @@ def test_a_search_that_time_ended_goes_on_with_new_generations():
 # Interrupts.
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def interruptible():
     """Ctrl-C as in a terminal, also where whoever began this process has it ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -180,7 +180,6 @@ class Interrupting(FakeEngine):
         return super()._train_one(job)
 
 
-@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("candidate", [2, 8, 10, 17])
 def test_an_interrupted_round_is_as_if_it_had_not_begun(candidate):
     engine = Interrupting(candidate)
@@ -232,7 +231,6 @@ def test_one_interrupt_leaves_a_fitted_estimator():
     assert trainer.predict(x).shape == y.shape
 
 
-@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_one_interrupt_stops_the_compiled_engine_soon(n_jobs):
     x, y = table(2000)
