@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from .budget import Ledger
+from .outlook import Outlook
 from .settings import SearchSettings
 from .tournament import n_trainings
 
-__all__ = ["Plan", "epochs_per_match", "planned", "warmup_steps"]
+__all__ = ["Plan", "planned", "warmup_is_fitted_to_time", "warmup_steps"]
 
 AUTOMATIC_CHILDREN: Final = 6
 FEWEST_CHILDREN: Final = 4
@@ -36,40 +37,42 @@ class Plan:
     recovery_steps: Mapping[str, int]
 
 
-def warmup_steps(settings: SearchSettings, ledger: Ledger, horizon: float) -> int:
-    """Training of the start model before the first generation; `horizon` in epochs is what the search may come to."""
+def warmup_is_fitted_to_time(settings: SearchSettings) -> bool:
+    """Whether an epoch of the warm-up has to tell the pace before its length is known."""
+    return settings.max_time is not None and settings.warmup_epochs is None
+
+
+def warmup_steps(outlook: Outlook) -> int:
+    """Training of the start model before the first generation, all in all, as far as is known yet."""
+    settings, ledger = outlook.settings, outlook.ledger
     epochs = settings.warmup_epochs
     if epochs is None:
-        epochs = min(10.0, 0.1 * horizon)
-    return min(ledger.steps_for(epochs), max(ledger.free, 1))
+        epochs = min(10.0, 0.1 * outlook.horizon)
+    if warmup_is_fitted_to_time(settings) and ledger.spent == 0:
+        epochs = min(epochs, 1.0)
+    return min(ledger.steps_for(epochs), max(ledger.free + ledger.spent, 1))
 
 
-def planned(
-    kinds: Sequence[str], settings: SearchSettings, ledger: Ledger, is_first: bool, horizon: float, free: int
-) -> Plan | None:
-    """Fit a generation into `free` steps: fewer children first, then shorter matches.
+def planned(kinds: Sequence[str], outlook: Outlook, is_first: bool) -> Plan | None:
+    """Fit a generation into what is left: fewer children first, then shorter matches.
 
     Parameters
     ----------
     kinds : sequence of str
         Mutations of the children in the order in which they would be made.
-    settings : SearchSettings
-    ledger : Ledger
+    outlook : Outlook
     is_first : bool
         The first generation is begun even if it is tiny.
-    horizon : float
-        Epochs that the whole search may come to.
-    free : int
-        Steps that it may take.
 
     Returns
     -------
     Plan or None
         None if not even a small generation is worth beginning.
     """
+    settings, ledger, free = outlook.settings, outlook.ledger, outlook.free
     n_children = _most_children(len(kinds), settings)
     fewest = min(n_children, max(FEWEST_CHILDREN, settings.n_parents))
-    match_steps = ledger.steps_for(epochs_per_match(settings, horizon))
+    match_steps = ledger.steps_for(_epochs_per_match(outlook))
     for scale in (1.0, SHORTEST_MATCH):
         for n in range(n_children, fewest - 1, -1):
             plan = _scaled_plan(n, max(1, math.floor(scale * match_steps)), 1.0, settings, ledger)
@@ -107,8 +110,8 @@ def _most_children(n_possible: int, settings: SearchSettings) -> int:
     return min(n_possible, AUTOMATIC_CHILDREN if isinstance(limit, str) else limit)
 
 
-def epochs_per_match(settings: SearchSettings, horizon: float) -> float:
+def _epochs_per_match(outlook: Outlook) -> float:
     """Training of each candidate in each match."""
-    if settings.epochs_per_match is not None:
-        return settings.epochs_per_match
-    return min(max(horizon / 120, 0.5), 5.0)
+    if outlook.settings.epochs_per_match is not None:
+        return outlook.settings.epochs_per_match
+    return min(max(outlook.horizon / 120, 0.5), 5.0)

@@ -18,10 +18,12 @@ from .errors import InputError, SearchError, SurgeryError
 from .fitness import Objective
 from .front import FrontMember, extended_front
 from .hooks import SearchCallback
+from .judging import Judge
 from .limits import REMOVALS, shrunk
 from .lineage import Candidate, LineageEntry, Match, Refusal, TrainingJob, TrainingOutcome, ancestry
 from .network import Network
-from .planning import Plan, planned, warmup_steps
+from .outlook import Outlook
+from .planning import Plan, planned, warmup_is_fitted_to_time, warmup_steps
 from .proposals import Proposal, proposals, reason_to_refuse
 from .settings import SearchSettings
 from .surgery import Operated, Surgery
@@ -72,7 +74,6 @@ _BEGINNING: Final = ("warmup", "shrinking")
 """Phases before there is anything that a search could end with."""
 
 _SEARCHING: Final = ("mutation", "within_mutations", "between_mutations")
-_SAFETY: Final = 0.9
 _FAILED_GENERATIONS: Final = 3
 _REASONS_SHOWN: Final = 4
 
@@ -138,6 +139,7 @@ class Search:
     def __post_init__(self) -> None:
         self.granted = self.ledger.limit
         self.rng = np.random.default_rng(self.seed)
+        self._judge = Judge(self.settings, self.objective, self.tolerance, self.rng)
         self._started = self.clock()
         self._stopping = False
         self._add_candidate(None, "start", "start model", self.start, self.start_step)
@@ -262,13 +264,13 @@ class Search:
 
     def step(self) -> None:
         """Go on by one phase, or one round of matches."""
-        if self.phase not in _BEGINNING and self._out_of_time():
+        if self.phase not in _BEGINNING and self._outlook().is_over:
             self._end("max_time")
             return
         if self.phase not in _BEGINNING and self._stopping:
             self._end("callback")
             return
-        if self.phase in _SEARCHING and self._finish_is_due():
+        if self.phase in _SEARCHING and self._outlook().finish_is_due:
             self._dismiss(self.pools, self.parents)
             self.pools, self.phase = [], "final"
         match self.phase:
@@ -308,9 +310,10 @@ class Search:
 
     def _warm_up(self) -> None:
         start = self.candidates[0]
-        self._train([(0, self._first_steps())], "warm-up")
-        steps = warmup_steps(self.settings, self.ledger, self._horizon()) - start.steps
-        if self._follows_pace() and steps > 0 and start.status != "failed" and not self._out_of_time():
+        self._train([(0, warmup_steps(self._outlook()))], "warm-up")
+        outlook = self._outlook()
+        steps = warmup_steps(outlook) - start.steps if warmup_is_fitted_to_time(self.settings) else 0
+        if steps > 0 and start.status != "failed" and not outlook.is_over:
             self._train([(0, steps)], "warm-up")
         if start.status == "failed":
             raise SearchError(
@@ -320,36 +323,6 @@ class Search:
         start.status = "parent"
         limit = self.settings.max_params
         self.phase = "mutation" if limit is None or self.start.n_params <= limit else "shrinking"
-
-    def _first_steps(self) -> int:
-        """The warm-up, or under a time limit the epoch of it that tells how fast this machine is."""
-        steps = warmup_steps(self.settings, self.ledger, self._horizon())
-        return min(steps, self.ledger.steps_per_epoch) if self._follows_pace() else steps
-
-    def _follows_pace(self) -> bool:
-        """Whether the warm-up is fitted to the time."""
-        return self.settings.max_time is not None and self.settings.warmup_epochs is None
-
-    def _horizon(self) -> float:
-        """Epochs that the whole search may come to: the budget, or what the time has room for at the pace so far."""
-        limit, pace = self.settings.max_time, self._pace()
-        if limit is None or pace is None:
-            return self.settings.budget
-        return min(self.settings.budget, limit / pace / self.ledger.steps_per_epoch)
-
-    def _free(self) -> int:
-        """Steps that children may take, by the budget and by the time."""
-        limit, pace = self.settings.max_time, self._pace()
-        if limit is None or pace is None:
-            return self.ledger.free
-        seconds = (1 - self.settings.final_share) * limit - self.elapsed
-        return max(0, min(self.ledger.free, int(seconds / pace)))
-
-    def _pace(self) -> float | None:
-        """Seconds for each optimizer step so far, with all that comes with it."""
-        seconds = self.seconds.get("training", 0.0) + self.seconds.get("surgery", 0.0)
-        steps = self.ledger.spent
-        return seconds / steps if seconds > 0 and steps else None
 
     def _shrink(self) -> None:
         """A start above ``max_params`` is made smaller, now that it has learned what is worth keeping."""
@@ -436,25 +409,23 @@ class Search:
     def _train_the_best(self) -> None:
         """What is left of the budget is too little for a generation: the best so far receives it."""
         best = self.candidates[self.best]
-        is_late = self._free() < self.ledger.free
+        is_late = self._outlook().is_short_of_time
         if self.ledger.left > 0 and self.settings.final_selection == "archive" and best.network is not None:
             last = self._add_candidate(
                 best, "identity", "trained with the rest of the budget", best.network, best.last_step
             )
-            self._train([(last.id, self._steps_in_time(best))], "final training", rates=(1.0, 0.0))
-            if last.status != "failed" and self._holds_its_own(last, best):
+            self._train([(last.id, self._last_steps(best))], "final training", rates=(1.0, 0.0))
+            if last.status != "failed" and self._judge.holds_its_own(last, self.candidates[0], best):
                 last.status, self.best, best.network = "parent", last.id, None
             else:
                 self._dismiss([[last.id]], [])
-        is_late = is_late or self._finish_is_due() or self._out_of_time()
+        is_late = is_late or self._outlook().is_short_of_time
         self._end("max_time" if self.ledger.left > 0 and is_late else "budget")
 
-    def _holds_its_own(self, last: Candidate, archived: Candidate) -> bool:
-        """Whether the final training keeps up with the best score so far.
-
-        That is the largest of many, and so partly luck: a difference within the tolerance does not count.
-        """
-        return self._final_fitness(last.id)[0] + self._luck(archived) >= self._final_fitness(archived.id)[0]
+    def _last_steps(self, best: Candidate) -> int:
+        """By what the steps of the best, and of its parent, took: others may be larger or smaller."""
+        line = [own for own in ancestry(self.candidates, best.id)[-2:] if own.steps]
+        return self._outlook().last_steps(sum(own.seconds for own in line), sum(own.steps for own in line))
 
     def _end(self, reason: str) -> None:
         self.ended_by, self.ended_in = reason, self.phase
@@ -464,23 +435,9 @@ class Search:
         """Book the seconds since `began` by the clock."""
         self.seconds[purpose] = self.seconds.get(purpose, 0.0) + self.clock() - began
 
-    def _out_of_time(self) -> bool:
-        limit = self.settings.max_time
-        return limit is not None and self.elapsed >= limit
-
-    def _finish_is_due(self) -> bool:
-        """Whether the time that is left is kept for training the best."""
-        limit, share = self.settings.max_time, self.settings.final_share
-        return limit is not None and share > 0 and self.elapsed >= (1 - share) * limit
-
-    def _steps_in_time(self, candidate: Candidate) -> int:
-        """What is left of the budget, or so many steps as `candidate` can take in the time that is left."""
-        limit = self.settings.max_time
-        line = [own for own in ancestry(self.candidates, candidate.id)[-2:] if own.steps]
-        seconds, steps = sum(own.seconds for own in line), sum(own.steps for own in line)
-        if limit is None or seconds <= 0:
-            return self.ledger.left
-        return max(1, min(self.ledger.left, int(_SAFETY * (limit - self.elapsed) * steps / seconds)))
+    def _outlook(self) -> Outlook:
+        worked = self.seconds.get("training", 0.0) + self.seconds.get("surgery", 0.0)
+        return Outlook(self.settings, self.ledger, self.elapsed, worked)
 
     # Children.
 
@@ -491,7 +448,7 @@ class Search:
         room = self._plan([proposal.mutation.name for proposal in drawn])
         made: list[tuple[Proposal, Operated]] = []
         for proposal in drawn:
-            if room is None or len(made) == room.n_children or (made and self._out_of_time()):
+            if room is None or len(made) == room.n_children or (made and self._outlook().is_over):
                 break
             operated = self._operate(proposal)
             if operated is not None:
@@ -551,8 +508,7 @@ class Search:
         return network
 
     def _plan(self, kinds: Sequence[str]) -> Plan | None:
-        is_first = self.generation == 1
-        return planned(kinds, self.settings, self.ledger, is_first, self._horizon(), self._free())
+        return planned(kinds, self._outlook(), is_first=self.generation == 1)
 
     # Matches.
 
@@ -585,28 +541,8 @@ class Search:
         return sorted(preferences, key=preferences.__getitem__, reverse=True)[:n_winners]
 
     def _preference(self, candidate: int, greediness: float) -> tuple[float, float]:
-        """What matches are decided by: fitness, then the smaller size."""
-        if self.settings.selection == "random":
-            return float(self.rng.random()), 0.0
         own = self.candidates[candidate]
-        parent = self.candidates[own.parent or 0]
-        fitness = self.objective.fitness(own.score, own.n_params, parent.score, parent.n_params, greediness)
-        return fitness - self._handicap(own, parent), -own.n_params
-
-    def _handicap(self, candidate: Candidate, reference: Candidate) -> float:
-        """By how much a candidate has to be better than one that is larger, where size does not count.
-
-        It cannot learn more than the larger one could, and step by step luck alone would make networks small.
-        """
-        is_smaller = candidate.n_params < reference.n_params
-        return self._luck(candidate) / 2 if self.settings.greediness == 1 and is_smaller else 0.0
-
-    def _luck(self, candidate: Candidate) -> float:
-        """A difference in fitness that may be luck."""
-        greediness = self.settings.greediness
-        if greediness == 1 and self.objective.relative:
-            return self.tolerance * abs(candidate.score or 0.0)
-        return greediness * self.tolerance
+        return self._judge.preference(own, self.candidates[own.parent or 0], greediness)
 
     def _dismiss(self, pools: Sequence[Sequence[int]], kept: Sequence[int]) -> None:
         """Let go of the weights of all who are not kept."""
@@ -666,18 +602,10 @@ class Search:
         if self.settings.selection == "random":
             self.best = self.parents[0]
         else:
-            self.best = max(rivals, key=lambda rival: self._final_preference(rival, self.candidates[previous]))
+            start, best = self.candidates[0], self.candidates[previous]
+            self.best = max(rivals, key=lambda c: self._judge.final_preference(self.candidates[c], start, best))
         if previous != self.best and previous not in self.parents:
             self.candidates[previous].network = None
-
-    def _final_preference(self, candidate: int, previous: Candidate) -> tuple[float, float]:
-        fitness, goodness = self._final_fitness(candidate)
-        return fitness - self._handicap(self.candidates[candidate], previous), goodness
-
-    def _final_fitness(self, candidate: int) -> tuple[float, float]:
-        own, start = self.candidates[candidate], self.candidates[0]
-        fitness = self.objective.fitness(own.score, own.n_params, start.score, start.n_params, self.settings.greediness)
-        return fitness, self.objective.goodness(own.score)
 
 
 def _winner_of(pair: tuple[int, int], winners: Sequence[int]) -> int | None:

@@ -14,7 +14,7 @@ from fake_engine import FakeEngine, by_chance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import dense_model, table
-from test_search import ACCURACY, dense_start, search_of
+from test_search import ACCURACY, dense_start, finished, search_of
 
 from keras_ectonas import ECToNASClassifier, ECToNASTrainer
 from keras_ectonas.bridge import network_of
@@ -116,18 +116,15 @@ def test_time_ends_within_an_epoch(engine, n_jobs):
 
 def test_a_time_limit_leaves_out_those_that_have_not_begun():
     engine = TimedEngine(0, 10, 530.0, seconds_of_children=100)
-    chosen = SearchSettings(budget=1000, max_time=530.0, warmup_epochs=5, epochs_per_match=5, final_share=0.0)
-    search = Search(
-        dense_start(),
-        chosen,
-        ACCURACY,
-        PublishedSurgery(),
-        Ledger.for_epochs(1000, 10),
-        0,
-        engine.train,
+    search = finished(
+        engine,
         clock=lambda: engine.now,
+        budget=1000,
+        max_time=530.0,
+        warmup_epochs=5,
+        epochs_per_match=5,
+        final_share=0.0,
     )
-    search.run()
     assert search.ended_by == "max_time"
     assert engine.now <= 530 + 10 * 100
     assert {candidate.score is None for candidate in search.candidates} == {True, False}
@@ -137,18 +134,10 @@ def test_a_time_limit_leaves_out_those_that_have_not_begun():
 def test_a_search_that_time_ended_goes_on_with_new_generations():
     engine = TimedEngine(0, 10, 600.0)
 
-    def search_with(max_time):
-        chosen = SearchSettings(budget=300, max_time=max_time)
-        ledger = Ledger.for_epochs(300, 10, chosen.final_share)
-        return Search(
-            dense_start(), chosen, ACCURACY, PublishedSurgery(), ledger, 0, engine.train, clock=lambda: engine.now
-        )
-
-    search = search_with(600.0)
-    search.run()
+    search = finished(engine, clock=lambda: engine.now, budget=300, max_time=600.0)
     assert (search.ended_by, search.ended_in) == ("max_time", "final")
     engine._max_time = float("inf")
-    again = search_with(None)
+    again = search_of(engine, clock=lambda: engine.now, budget=300)
     again.continue_with(search.state())
     again.run()
     assert again.ended_by == "budget"

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import time
 
 import numpy as np
 import pytest
@@ -60,11 +61,13 @@ def convolution_behind(channels):
     return Layer("Conv2D", config, weights(kernel=(3, 3, channels, channels), bias=(channels,)))
 
 
-def search_of(engine, start=None, steps_per_epoch=10, seed=0, objective=ACCURACY, luck=0.0, **knobs):
+def search_of(
+    engine, start=None, steps_per_epoch=10, seed=0, objective=ACCURACY, luck=0.0, clock=time.monotonic, **knobs
+):
     chosen = SearchSettings(**{"budget": 60, "max_params": 20_000, **knobs})
     ledger = Ledger.for_epochs(chosen.budget, steps_per_epoch, chosen.final_share)
     start = dense_start() if start is None else start
-    return Search(start, chosen, objective, PublishedSurgery(), ledger, seed, engine.train, tolerance=luck)
+    return Search(start, chosen, objective, PublishedSurgery(), ledger, seed, engine.train, tolerance=luck, clock=clock)
 
 
 def finished(*args, **kwargs):
@@ -206,18 +209,9 @@ def test_one_generation_failing_is_not_the_end():
 
 def test_time_limit_ends_with_the_best_so_far():
     engine = FakeEngine(by_kind("Conv2D"), seconds_per_step=0.5)
-    chosen = SearchSettings(budget=1000, max_time=500.0, final_share=0.4)
-    search = Search(
-        dense_start(),
-        chosen,
-        ACCURACY,
-        PublishedSurgery(),
-        Ledger.for_epochs(1000, 10),
-        0,
-        engine.train,
-        clock=lambda: sum(0.5 * job.steps for job in engine.jobs),
+    search = finished(
+        engine, clock=lambda: sum(0.5 * job.steps for job in engine.jobs), budget=1000, max_time=500.0, final_share=0.4
     )
-    search.run()
     assert search.ended_by == "max_time"
     assert search.winner().network is not None
     # The last 200 seconds, but for what a round that was under way took of them, are the final training's.
@@ -228,18 +222,13 @@ def test_time_limit_ends_with_the_best_so_far():
 
 def test_matches_are_as_long_as_the_time_has_room_for():
     engine = FakeEngine(by_chance(0), seconds_per_step=0.5)
-    chosen = SearchSettings(budget=1000, max_time=600.0, recovery_epochs={})
-    search = Search(
-        dense_start(),
-        chosen,
-        ACCURACY,
-        PublishedSurgery(),
-        Ledger.for_epochs(1000, 10),
-        0,
-        engine.train,
+    search = finished(
+        engine,
         clock=lambda: sum(0.5 * job.steps for job in engine.jobs),
+        budget=1000,
+        max_time=600.0,
+        recovery_epochs={},
     )
-    search.run()
     # An epoch takes 5 seconds, so there is time for 120: a warm-up of 10, and matches of one.
     assert [job.steps for job in engine.jobs[:2]] == [10, 90]
     assert {job.steps for job in engine.jobs[2:40] if job.steps} == {10}

@@ -62,7 +62,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException:  # Ctrl-C too must not leave half a file behind.
         temporary.unlink(missing_ok=True)
         raise
     sync(path.parent)

@@ -72,7 +72,7 @@ class Schedule:
                 for future in wait(self._under_way, return_when=FIRST_COMPLETED).done:
                     self._finish(self._under_way.pop(future), future)
                 self._begin(pool)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: searches under way would run on for hours, with nobody to take their rows.
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
                 process.terminate()

@@ -203,8 +203,8 @@ class CompiledEngine(Engine):
             work.program.take(work.executable.result(None if work.job.is_needed else deadline.seconds_left()))
         except (TimeoutError, CancelledError):
             return left_out(work.job)
-        except Exception:
-            _LOGGER.warning("candidate %d could not be compiled", work.job.candidate, exc_info=True)
+        except Exception:  # A compiler gives up in many ways, out of memory among them; ``fit`` may still manage.
+            _LOGGER.warning("candidate %d goes to fit: it could not be compiled", work.job.candidate, exc_info=True)
             return None
         if self._leaves_out(work.job):
             return left_out(work.job)

@@ -1,0 +1,70 @@
+"""Whom matches and the final selection prefer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .fitness import Objective
+from .lineage import Candidate
+from .settings import SearchSettings
+
+__all__ = ["Judge"]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Compares candidates by equation (2), and knows what may be luck.
+
+    Parameters
+    ----------
+    settings : SearchSettings
+    objective : Objective
+    tolerance : float
+        Differences in score, as shares, that may be luck.
+    rng : numpy.random.Generator
+        For ``selection="random"``.
+    """
+
+    settings: SearchSettings
+    objective: Objective
+    tolerance: float
+    rng: np.random.Generator
+
+    def preference(self, own: Candidate, parent: Candidate, greediness: float) -> tuple[float, float]:
+        """What matches are decided by, larger is better: fitness, then the smaller size."""
+        if self.settings.selection == "random":
+            return float(self.rng.random()), 0.0
+        fitness = self.objective.fitness(own.score, own.n_params, parent.score, parent.n_params, greediness)
+        return fitness - self._handicap(own, parent), -own.n_params
+
+    def final_preference(self, own: Candidate, start: Candidate, best: Candidate) -> tuple[float, float]:
+        """What decides whether a candidate takes the place of the best so far: fitness, then the score."""
+        return self._final_fitness(own, start) - self._handicap(own, best), self.objective.goodness(own.score)
+
+    def holds_its_own(self, own: Candidate, start: Candidate, best: Candidate) -> bool:
+        """Whether the final training keeps up with the best score so far.
+
+        That is the largest of many, and so partly luck: a difference within the tolerance does not count.
+        """
+        return self._final_fitness(own, start) + self._luck(best) >= self._final_fitness(best, start)
+
+    def _final_fitness(self, own: Candidate, start: Candidate) -> float:
+        greediness = self.settings.greediness
+        return self.objective.fitness(own.score, own.n_params, start.score, start.n_params, greediness)
+
+    def _handicap(self, own: Candidate, reference: Candidate) -> float:
+        """By how much a candidate has to be better than one that is larger, where size does not count.
+
+        It cannot learn more than the larger one could, and step by step luck alone would make networks small.
+        """
+        is_smaller = own.n_params < reference.n_params
+        return self._luck(own) / 2 if self.settings.greediness == 1 and is_smaller else 0.0
+
+    def _luck(self, own: Candidate) -> float:
+        """A difference in fitness that may be luck."""
+        greediness = self.settings.greediness
+        if greediness == 1 and self.objective.relative:
+            return self.tolerance * abs(own.score or 0.0)
+        return greediness * self.tolerance
