@@ -101,8 +101,9 @@ class Program:
         self._optimizer = self.blueprint.compilation.new_optimizer()
         together = self.elementwise and not any(constraints) and self._optimizer.clipnorm is None
         self._packing = Packing(shapes, together)
+        # NumPy arrays would each be converted by a small program of their own, which waits for its turn to be compiled.
         variables = [
-            keras.Variable(np.zeros(shape, np.float32), name=f"part_{number}")
+            keras.Variable(jax.device_put(np.zeros(shape, np.float32)), name=f"part_{number}")
             for number, shape in enumerate(self._packing.shapes)
         ]
         for number, variable in enumerate(variables):
