@@ -151,11 +151,10 @@ def killed(
 def filled_up(disk: Path) -> Path:
     """A file that takes what the disk has left."""
     filler = disk / "filler"
-    with filler.open("wb") as file:
+    with filler.open("wb", buffering=0) as file:
         try:
             while True:
                 file.write(b"\0" * 4096)
-                file.flush()
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
