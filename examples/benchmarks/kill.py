@@ -57,8 +57,7 @@ def main() -> None:
             process = started(options, folder, failing=trouble == FULL and options.disk is None)
             # Sometimes before it has come any further, so that kills lie close together, sometimes a little later.
             n_states = chance.choice([0, 1, 1, 2, 3])
-            seconds = chance.uniform(0.0, options.most_seconds)
-            waited = killed(process, folder, trouble, n_states, seconds, options.disk)
+            waited = killed(process, folder, trouble, n_states, chance.uniform(0.0, options.most_seconds), options.disk)
             if waited is None:
                 print("the search ended before it could be killed so often: raise --budget, or lower --most-seconds")
                 break
