@@ -540,9 +540,10 @@ class Search:
         preferences = {c: self._preference(c, greediness) for c in pool if self.candidates[c].status != "failed"}
         return sorted(preferences, key=preferences.__getitem__, reverse=True)[:n_winners]
 
-    def _preference(self, candidate: int, greediness: float) -> tuple[float, float]:
+    def _preference(self, candidate: int, greediness: float) -> tuple[float, float, float]:
         own = self.candidates[candidate]
-        return self._judge.preference(own, self.candidates[own.parent or 0], greediness)
+        top = self._judge.best_score(self.candidates)
+        return self._judge.preference(own, self.candidates[own.parent or 0], greediness, top)
 
     def _dismiss(self, pools: Sequence[Sequence[int]], kept: Sequence[int]) -> None:
         """Let go of the weights of all who are not kept."""
@@ -603,7 +604,8 @@ class Search:
             self.best = self.parents[0]
         else:
             start, best = self.candidates[0], self.candidates[previous]
-            self.best = max(rivals, key=lambda c: self._judge.final_preference(self.candidates[c], start, best))
+            top = self._judge.best_score(self.candidates)
+            self.best = max(rivals, key=lambda c: self._judge.final_preference(self.candidates[c], start, best, top))
         if previous != self.best and previous not in self.parents:
             self.candidates[previous].network = None
 

@@ -55,6 +55,7 @@ PAPER: Final[dict[str, Any]] = {
     "final_share": 0.0,
     "match_rate": 1.0,
     "tolerance": 0.0,
+    "max_drop": None,
     "optimizer": {"class_name": "SGD", "config": {"learning_rate": 0.1}},
     "batch_size": 32,
     "validation_fraction": 0.1,
@@ -107,6 +108,9 @@ class SearchSettings:
         Scores that differ by no more than this over the square root of the number of validation rows may differ by
         luck. In greedy mode a child smaller than its parent has to be better by half of that, and the final training
         may end that much below the best score that was seen. An accuracy's standard error is at most 0.5.
+    max_drop : float or None
+        A candidate that scores worse by more than this than the best one that the search has seen is never preferred
+        for its size: a share for an accuracy, in relation to the best for a loss or an error. None: equation (2) alone.
     warmup_epochs, epochs_per_match : float or None
         None fits them to the budget and the time.
     max_rounds : int
@@ -150,6 +154,7 @@ class SearchSettings:
     final_share: float = 0.4
     match_rate: float = 0.1
     tolerance: float = 0.5
+    max_drop: float | None = 0.03
     warmup_epochs: float | None = None
     epochs_per_match: float | None = None
     max_rounds: int = 3
@@ -179,6 +184,8 @@ class SearchSettings:
         _number("final_share", self.final_share, at_least=0, at_most=1)
         _number("match_rate", self.match_rate, at_least=0, at_most=1)
         _number("tolerance", self.tolerance, at_least=0)
+        if self.max_drop is not None:
+            _number("max_drop", self.max_drop, at_least=0)
         if self.warmup_epochs is not None:
             _number("warmup_epochs", self.warmup_epochs, at_least=0)
         if self.epochs_per_match is not None:

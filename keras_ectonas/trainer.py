@@ -152,6 +152,9 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         Scores that differ by no more than this over the square root of the number of validation rows may differ by
         luck. In greedy mode a child smaller than its parent has to be better by half of that, and the final training
         may end that much below the best score that was seen. An accuracy's standard error is at most 0.5.
+    max_drop : float or None
+        A candidate that scores worse by more than this than the best one that the search has seen is never preferred
+        for its size: a share for an accuracy, in relation to the best for a loss or an error. None: equation (2) alone.
     calibration_rows : int
         Training rows, at most, that calibrated surgery looks at.
 
@@ -241,6 +244,7 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         final_share: float = 0.4,
         match_rate: float = 0.1,
         tolerance: float = 0.5,
+        max_drop: float | None = 0.03,
         calibration_rows: int = 2000,
     ) -> None:
         self.model = model
@@ -284,6 +288,7 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         self.final_share = final_share
         self.match_rate = match_rate
         self.tolerance = tolerance
+        self.max_drop = max_drop
         self.calibration_rows = calibration_rows
 
     @with_callbacks  # type: ignore[untyped-decorator]

@@ -490,6 +490,7 @@ WRONG = [
     ("final_share", 1.5, "final_share=1.5: expected a number of at least 0 and at most 1"),
     ("match_rate", -1, "match_rate=-1: expected a number of at least 0 and at most 1"),
     ("tolerance", -1, "tolerance=-1: expected a number of at least 0"),
+    ("max_drop", -0.1, "max_drop=-0.1: expected a number of at least 0"),
     ("calibration_rows", 0, "calibration_rows=0: expected a whole number of at least 1"),
     ("cell_pooling", (), r"cell_pooling=\(\): expected some of 'average', 'max', 'none'"),
     ("cell_pooling", ("max", "sum"), "cell_pooling='sum': expected one of 'average', 'max', 'none'"),

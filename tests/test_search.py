@@ -164,6 +164,25 @@ def test_less_greed_gives_smaller_networks(greediness):
     assert search.winner().n_params < 0.6 * dense_start().n_params
 
 
+@pytest.mark.parametrize("greediness", [0.0, 0.5])
+@pytest.mark.parametrize("objective", [ACCURACY, Objective("loss", higher_is_better=False, relative=True)])
+def test_nobody_is_preferred_for_a_size_that_costs_too_much(greediness, objective):
+    def share(search):
+        return search.winner().n_params / search.candidates[0].n_params
+
+    def score(network, step):
+        """A third of the parameters can be spared, and then each share costs half as much of the score."""
+        lost = 1 - min(1.0, network.n_params / (2 / 3 * dense_start().n_params))
+        return 0.9 * (1 - lost / 2 if objective.higher_is_better else 1 + lost / 2)
+
+    knobs = {"budget": 300, "greediness": greediness, "objective": objective}
+    limited, unlimited = (finished(FakeEngine(score), max_drop=drop, **knobs) for drop in (0.03, None))
+    assert 0.6 < share(limited) < 0.95
+    assert share(unlimited) < 0.4
+    best = limited.candidates[0].score
+    assert abs(limited.candidates[limited.best].score - best) <= 0.031 * (best if objective.relative else 1.0)
+
+
 def test_max_params_is_kept():
     limit = 800
     search = finished(FakeEngine(lambda n, step: n.n_params), budget=200, max_params=limit)
