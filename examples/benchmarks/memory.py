@@ -9,18 +9,21 @@ compares the median of the last quarter of the generations with that of the seco
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import re
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from keras_ectonas import ECToNASTrainer, SearchCallback
+
+import keras  # isort: skip  (after keras_ectonas, which chooses a backend)
 
 import datasets  # isort: skip
 
@@ -68,26 +71,18 @@ def summary(lines: list[list[float]]) -> dict[str, float]:
     }
 
 
-class Recorder:
-    """Takes what a search prints, a line for each generation, and measures; ends the search after `most`."""
+class Recorder(SearchCallback):
+    """Measures after each generation, and ends the search after `most`."""
 
     def __init__(self, folder: Path, most: int) -> None:
         self.lines: list[list[float]] = []
         self._folder = folder
         self._most = most
 
-    def write(self, text: str) -> int:
-        match = re.match(r"generation (\d+):", text)
-        if match and ";" not in text:
-            generation = int(match[1])
-            if generation > self._most:
-                raise KeyboardInterrupt
-            if generation:
-                self.lines.append([generation, psutil.Process().memory_info().rss, *self._sizes()])
-        return len(text)
-
-    def flush(self) -> None:
-        """Nothing is held back."""
+    def on_generation_end(self, search: Any) -> None:
+        self.lines.append([search.generation, psutil.Process().memory_info().rss, *self._sizes()])
+        if search.generation >= self._most:
+            search.stop()
 
     def _sizes(self) -> tuple[int, int]:
         networks = sum(path.stat().st_size for path in (self._folder / "networks").iterdir())
@@ -97,10 +92,6 @@ class Recorder:
 def search(options: argparse.Namespace, engine: str) -> None:
     """Search for so many generations, and print what was measured."""
     images = datasets.load(options.data, options.dataset, options.samples)
-
-    import keras
-
-    from keras_ectonas import ECToNASTrainer
 
     keras.utils.set_random_seed(options.seed)
     n_classes = int(images.y_train.max()) + 1
@@ -116,19 +107,20 @@ def search(options: argparse.Namespace, engine: str) -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         recorder = Recorder(Path(folder), options.generations)
-        with contextlib.redirect_stdout(recorder):
-            ECToNASTrainer(
-                model,
-                budget=1_000_000,
-                warmup_epochs=1,
-                epochs_per_match=0.5,
-                max_children=options.children,
-                max_rounds=1,
-                max_params=options.max_params,
-                engine=engine,
-                checkpoint=folder,
-                random_state=options.seed,
-            ).fit(images.x_train, images.y_train)
+        ECToNASTrainer(
+            model,
+            budget=1_000_000,
+            warmup_epochs=1,
+            epochs_per_match=0.5,
+            max_children=options.children,
+            max_rounds=1,
+            max_params=options.max_params,
+            engine=engine,
+            checkpoint=folder,
+            random_state=options.seed,
+            callbacks=[recorder],
+            verbose=0,
+        ).fit(images.x_train, images.y_train)
     print(json.dumps(recorder.lines))
 
 
