@@ -47,14 +47,14 @@ EXPORTED = """
     model = keras.models.load_model("winner.keras")
     x = np.load("x.npy")
     model(x)  # Keras exports to ONNX only what was called.
-    model.export("exported", format="{format}", verbose=False)
+    model.export("exported_{format}", format="{format}", verbose=False)
     if "{format}" == "tf_saved_model":
         import tensorflow
-        loaded = tensorflow.saved_model.load("exported")
+        loaded = tensorflow.saved_model.load("exported_{format}")
         outputs = loaded.serve(x)
     else:
         import onnxruntime
-        session = onnxruntime.InferenceSession("exported")
+        session = onnxruntime.InferenceSession("exported_{format}")
         outputs = session.run(None, {{session.get_inputs()[0].name: x}})[0]
     print(json.dumps(np.asarray(outputs).tolist()))
 """
