@@ -62,12 +62,12 @@ class Judge:
         scores = [own.score for own in candidates if own.score is not None and own.status != "failed"]
         return max(scores, key=self.objective.goodness, default=None)
 
-    def holds_its_own(self, own: Candidate, start: Candidate, best: Candidate) -> bool:
-        """Whether the final training keeps up with the best score so far.
+    def holds_its_own(self, own: Candidate, best: Candidate) -> bool:
+        """Whether the final training, of the same network, keeps up with the best score so far.
 
         That is the largest of many, and so partly luck: a difference within the tolerance does not count.
         """
-        return self._final_fitness(own, start) + self._luck(best) >= self._final_fitness(best, start)
+        return best.score is None or self.objective.gain(own.score, best.score) >= -self.tolerance
 
     def _final_fitness(self, own: Candidate, start: Candidate) -> float:
         greediness = self.settings.greediness
@@ -90,12 +90,6 @@ class Judge:
 
         It cannot learn more than the larger one could, and step by step luck alone would make networks small.
         """
-        is_smaller = own.n_params < reference.n_params
-        return self._luck(own) / 2 if self.settings.greediness == 1 and is_smaller else 0.0
-
-    def _luck(self, own: Candidate) -> float:
-        """A difference in fitness that may be luck."""
-        greediness = self.settings.greediness
-        if greediness == 1 and self.objective.relative:
-            return self.tolerance * abs(own.score or 0.0)
-        return greediness * self.tolerance
+        if self.settings.greediness < 1 or own.n_params >= reference.n_params:
+            return 0.0
+        return self.tolerance / 2 * (abs(own.score or 0.0) if self.objective.relative else 1.0)

@@ -415,7 +415,7 @@ class Search:
                 best, "identity", "trained with the rest of the budget", best.network, best.last_step
             )
             self._train([(last.id, self._last_steps(best))], "final training", rates=(1.0, 0.0))
-            if last.status != "failed" and self._judge.holds_its_own(last, self.candidates[0], best):
+            if last.status != "failed" and self._judge.holds_its_own(last, best):
                 last.status, self.best, best.network = "parent", last.id, None
             else:
                 self._dismiss([[last.id]], [])
@@ -537,13 +537,13 @@ class Search:
 
     def _leaders(self, pool: Sequence[int], n_winners: int, greediness: float) -> list[int]:
         """The best `n_winners` of those who have not failed, best first."""
-        preferences = {c: self._preference(c, greediness) for c in pool if self.candidates[c].status != "failed"}
-        return sorted(preferences, key=preferences.__getitem__, reverse=True)[:n_winners]
-
-    def _preference(self, candidate: int, greediness: float) -> tuple[float, float, float]:
-        own = self.candidates[candidate]
         top = self._judge.best_score(self.candidates)
-        return self._judge.preference(own, self.candidates[own.parent or 0], greediness, top)
+        preferences = {}
+        for own in (self.candidates[candidate] for candidate in pool):
+            if own.status != "failed":
+                parent = self.candidates[own.parent or 0]
+                preferences[own.id] = self._judge.preference(own, parent, greediness, top)
+        return sorted(preferences, key=preferences.__getitem__, reverse=True)[:n_winners]
 
     def _dismiss(self, pools: Sequence[Sequence[int]], kept: Sequence[int]) -> None:
         """Let go of the weights of all who are not kept."""

@@ -352,6 +352,14 @@ def test_the_best_is_trained_at_the_end_with_a_falling_rate():
     assert all(job.rates != (1.0, 0.0) for job in engine.jobs[:-1])
 
 
+@pytest.mark.parametrize("greediness", [0.0, 0.5, 1.0])
+def test_a_final_training_that_goes_wrong_does_not_count(greediness):
+    engine = FakeEngine(lambda network, step: 0.1 if engine.jobs[-1].rates == (1.0, 0.0) else 0.9)
+    search = finished(engine, greediness=greediness, final_share=0.4, luck=0.02)
+    assert search.winner().score == pytest.approx(0.9)
+    assert search.candidates[-1].status == "lost"
+
+
 @pytest.mark.parametrize("share", [1.0, 0.3])
 def test_matches_end_at_the_asked_share_of_the_learning_rate(share):
     engine = FakeEngine(by_chance(0))

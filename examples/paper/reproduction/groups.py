@@ -132,7 +132,8 @@ def _group(
     surgery: str | None,
     by_mode: dict[str, dict[tuple[str, int, int], Row]],
 ) -> Group:
-    starts = list(dict.fromkeys(start for rows in by_mode.values() for start in rows))
+    # Plain training alone may belong to another experiment on the same rows.
+    starts = list(dict.fromkeys(start for mode, rows in by_mode.items() if mode != "plain" for start in rows))
     complete = [s for s in starts if all(s in rows and "failure" not in rows[s] for rows in by_mode.values())]
     rows = {mode: [of_mode[start] for start in complete] for mode, of_mode in by_mode.items()}
     return Group(dataset, protocol, rules, surgery, rows, len(starts) - len(complete))
