@@ -77,14 +77,14 @@ def shrunk(network: Network, max_params: int, surgery: Surgery) -> tuple[Operate
     for _ in range(20):
         middle = (low + high) / 2
         low, high = (middle, high) if _narrowed(network, middle).n_params <= max_params else (low, middle)
-    changes, remarks = [], []
-    for index, width in _hidden_widths(network):
+    parent, changes, remarks = network, [], []
+    for index, width in _hidden_widths(parent):
         kept = _kept(width, low)
         if kept == width:
             continue
         layer = network.layers[index]
         remove = surgery.remove_units if layer.kind == "Dense" else surgery.remove_channels
-        network, remark = remove(network, index, width - kept)
+        network, remark = remove(network, index, width - kept, parent)
         changes.append(f"{layer.name} {width} to {kept}")
         remarks.append(remark)
     return Operated(network, "; ".join(filter(None, remarks))), f"shrunk to max_params: {', '.join(changes)}"

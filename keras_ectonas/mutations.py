@@ -153,7 +153,7 @@ class AddUnits(Mutation):
         return singles + _joint_growth(network, hidden, settings, settings.min_unit_step)
 
     def apply(self, network: Network, site: Site, surgery: Surgery, rng: np.random.Generator) -> Operated:
-        return _one_by_one(network, site, lambda now, layer, n: surgery.add_outputs(now, layer, n, rng))
+        return _one_by_one(network, site, lambda now, layer, n, _: surgery.add_outputs(now, layer, n, rng))
 
     def describe(self, network: Network, site: Site) -> str:
         return _resized_in_words(network, site, +1)
@@ -250,7 +250,7 @@ class AddChannels(Mutation):
         return singles + _joint_growth(network, hidden + _hidden(network, _is_dense), settings, settings.channel_step)
 
     def apply(self, network: Network, site: Site, surgery: Surgery, rng: np.random.Generator) -> Operated:
-        return _one_by_one(network, site, lambda now, layer, n: surgery.add_outputs(now, layer, n, rng))
+        return _one_by_one(network, site, lambda now, layer, n, _: surgery.add_outputs(now, layer, n, rng))
 
     def describe(self, network: Network, site: Site) -> str:
         return _resized_in_words(network, site, +1)
@@ -349,11 +349,11 @@ def _joint_shrinking(network: Network, hidden: tuple[int, ...], settings: Search
     return (Site(first, amount, also=tuple(others)),) if others else ()
 
 
-def _one_by_one(network: Network, site: Site, resize: Callable[[Network, int, int], Operated]) -> Operated:
-    """The network with all layers of a site resized, which moves no layer."""
-    remarks = []
+def _one_by_one(parent: Network, site: Site, resize: Callable[[Network, int, int, Network], Operated]) -> Operated:
+    """The parent with all layers of a site resized, which moves no layer."""
+    network, remarks = parent, []
     for layer, amount in site.resized:
-        network, remark = resize(network, layer, amount)
+        network, remark = resize(network, layer, amount, parent)
         remarks += [remark] if remark else []
     return Operated(network, "; ".join(remarks))
 

@@ -63,7 +63,7 @@ def test_chains():
     layers = [keras.layers.Conv2D(3, 3, padding="same"), keras.layers.MaxPooling2D(2), keras.layers.Flatten()]
     model = random_model(IMAGE, *layers, keras.layers.Dense(2))
     x = np.random.default_rng(1).normal(size=(3, *IMAGE)).astype("float32")
-    along = outputs_along(network_of(model), x)
+    along = outputs_along(network_of(model).layers, x)
     assert [values.shape[1:] for values in along] == [IMAGE, (7, 6, 3), (3, 3, 3), (27,), (2,)]
     np.testing.assert_allclose(along[-1], model.predict(x, verbose=0), atol=1e-4)
 
@@ -83,7 +83,7 @@ def test_foreign_layers_are_computed_by_keras():
     model.compile("sgd", "mse")
     blueprint = Blueprint.of(model, Compilation.of(model))
     x = np.random.default_rng(1).normal(size=(5, *IMAGE)).astype("float32")
-    along = outputs_along(network_of(model), x, blueprint.layer_output)
+    along = outputs_along(network_of(model).layers, x, blueprint.layer_output)
     np.testing.assert_allclose(along[-1], model.predict(x, verbose=0), atol=1e-4)
 
 

@@ -377,7 +377,7 @@ def test_what_grew_in_layers_together_is_exact_and_said_in_words():
         mutation_named("add_channels").apply(network, sites[0], PublishedSurgery(), np.random.default_rng(0)).network
     )
     x = np.random.default_rng(1).random((5, 8, 8, 1)).astype("float32")
-    np.testing.assert_allclose(outputs_along(child, x)[-1], outputs_along(network, x)[-1], atol=1e-5)
+    np.testing.assert_allclose(outputs_along(child.layers, x)[-1], outputs_along(network.layers, x)[-1], atol=1e-5)
     words = mutation_named("add_channels").describe(network, sites[0])
     assert words == "+3 channels in conv, 4 to 7; +3 channels in conv_behind, 4 to 7"
     narrower = next(site for site in mutation_named("remove_channels").sites(network, SearchSettings()) if site.also)

@@ -20,7 +20,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from keras_ectonas.bridge import network_of
+from keras_ectonas.mutations import mutation_named
 from keras_ectonas.network import Network
+from keras_ectonas.settings import SearchSettings
 from keras_ectonas.surgery import CalibratedSurgery, PublishedSurgery, Surgery
 from keras_ectonas.surgery.inference import outputs_along
 
@@ -92,6 +94,17 @@ def removed_cell(number: int) -> Callable[[Surgery, Network], Network]:
     return lambda surgery, network: surgery.remove_cell(network, layer_called(network, "Conv2D", number)).network
 
 
+def narrower_everywhere(name: str) -> Callable[[Surgery, Network], Network]:
+    """The search's own change of all dense layers or all convolutions at once: a third less."""
+
+    def operation(surgery: Surgery, network: Network) -> Network:
+        mutation = mutation_named(name)
+        site = next(site for site in mutation.sites(network, SearchSettings()) if site.also)
+        return mutation.apply(network, site, surgery, np.random.default_rng(0)).network
+
+    return operation
+
+
 CASES = (
     Case("two_convolutions", "average_pooling", pooling("average")),
     Case("two_convolutions", "max_pooling", pooling("max")),
@@ -101,6 +114,8 @@ CASES = (
     Case("large_dense", "dense_layer", dense_layer),
     *(Case("small", "channels_third", channels(1 / 3, number)) for number in range(3)),
     *(Case("medium", "channels_third", channels(1 / 3, number)) for number in range(2)),
+    Case("small", "channels_of_all", narrower_everywhere("remove_channels")),
+    Case("large_dense", "units_of_all", narrower_everywhere("remove_units")),
     *(Case("small", "cell", removed_cell(number)) for number in range(3)),
     *(Case("medium", "cell", removed_cell(number)) for number in range(2)),
     Case("large_dense", "add_cell_average", cell("average", "Flatten", 0)),
@@ -170,13 +185,13 @@ def compare(
     case: Case, parent: Network, surgeries: dict[str, Surgery], held_out: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, Result]:
     x, y = held_out
-    before = outputs_along(parent, x)[-1]
+    before = outputs_along(parent.layers, x)[-1]
     found = {}
     for name, surgery in surgeries.items():
         began = time.perf_counter()
         child = case.operation(surgery, parent)
         seconds = time.perf_counter() - began
-        after = outputs_along(child, x)[-1]
+        after = outputs_along(child.layers, x)[-1]
         lost = 100 * float((before.argmax(-1) == y).mean() - (after.argmax(-1) == y).mean())
         found[name] = Result(lost, float(np.abs(after - before).max()), seconds)
     return found

@@ -23,8 +23,9 @@ class Operated(NamedTuple):
 class Surgery(ABC):
     """One way of choosing a child's weights from its parent's.
 
-    `index` is always the position of a layer in ``network.layers``. Each method raises `SurgeryError` where the
-    change is not possible.
+    `index` is always the position of a layer in ``network.layers``. `parent` is the network before other layers were
+    narrowed, if some were: with the very same layers otherwise, and `network` itself by default. Each method raises
+    `SurgeryError` where the change is not possible.
     """
 
     @abstractmethod
@@ -32,11 +33,11 @@ class Surgery(ABC):
         """More units in a dense layer or channels in a convolution, without changing the function."""
 
     @abstractmethod
-    def remove_units(self, network: Network, index: int, n_removed: int) -> Operated:
+    def remove_units(self, network: Network, index: int, n_removed: int, parent: Network | None = None) -> Operated:
         """Fewer units in a dense layer."""
 
     @abstractmethod
-    def remove_channels(self, network: Network, index: int, n_removed: int) -> Operated:
+    def remove_channels(self, network: Network, index: int, n_removed: int, parent: Network | None = None) -> Operated:
         """Fewer channels in a convolution."""
 
     @abstractmethod

@@ -7,7 +7,6 @@ received before. What is exact anyway, growing, stays exact.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
@@ -16,20 +15,18 @@ import numpy as np
 from ..network import Array, Layer, Network, Weight
 from ..rules import producer_rule
 from . import cells, depth, units
+from .activations import Activations
 from .base import Operated, Surgery
 from .filters import is_first_convolution, with_principal_filters
-from .inference import Foreign, layer_output, nothing_foreign, outputs_along
+from .inference import Foreign, layer_output, nothing_foreign
 from .patches import geometry_of, kernel_matrix, patches_at, sampled_positions
 from .positions import Pooling
 from .published import PublishedSurgery
 from .regression import Fit, SolveError, ridge_correction, survivors
-from .walk import shapes_of
 
 __all__ = ["CalibratedSurgery", "most_samples"]
 
 RIDGE: Final = 1e-2
-PARENTS_KEPT: Final = 3
-_NUMBERS_KEPT: Final = 60_000_000
 _MULTIPLICATIONS: Final = 6e9
 _EXACT_ELIMINATION: Final = 1000
 _FILTERS_WITHOUT_POOLING: Final = 1
@@ -61,26 +58,25 @@ class CalibratedSurgery(Surgery):
         ridge: float = RIDGE,
         n_filters: int = 3,
     ) -> None:
-        self._rows = rows
+        self._activations = Activations(rows, foreign)
         self._seed = seed
         self._foreign = foreign
         self._ridge = ridge
         self._n_filters = n_filters
         self._published = PublishedSurgery()
-        self._parents: OrderedDict[int, tuple[Network, list[Array]]] = OrderedDict()
 
     def add_outputs(self, network: Network, index: int, n_added: int, rng: np.random.Generator) -> Operated:
         return Operated(units.widen_by_copies(network, index, n_added, rng, equal_shares=False))
 
-    def remove_units(self, network: Network, index: int, n_removed: int) -> Operated:
+    def remove_units(self, network: Network, index: int, n_removed: int, parent: Network | None = None) -> Operated:
         return self._or_published(
-            lambda: self._narrowed(network, index, n_removed),
+            lambda: self._narrowed(network, index, n_removed, parent or network),
             lambda: self._published.remove_units(network, index, n_removed),
         )
 
-    def remove_channels(self, network: Network, index: int, n_removed: int) -> Operated:
+    def remove_channels(self, network: Network, index: int, n_removed: int, parent: Network | None = None) -> Operated:
         return self._or_published(
-            lambda: self._narrowed(network, index, n_removed),
+            lambda: self._narrowed(network, index, n_removed, parent or network),
             lambda: self._published.remove_channels(network, index, n_removed),
         )
 
@@ -119,35 +115,19 @@ class CalibratedSurgery(Surgery):
         except SolveError as error:
             return Operated(published().network, f"the paper's rule in place of calibration: {error}")
 
-    # What the parent computes.
-
-    def _along(self, network: Network) -> list[Array]:
-        """The parent's activations, computed once and shared by its children."""
-        key = id(network)
-        if key not in self._parents:
-            rows = np.asarray(self._rows[: self._n_rows(network)], dtype=np.float32)
-            self._parents[key] = (network, outputs_along(network, rows, self._foreign))
-            while len(self._parents) > PARENTS_KEPT:
-                self._parents.popitem(last=False)
-        self._parents.move_to_end(key)
-        return self._parents[key][1]
-
-    def _n_rows(self, network: Network) -> int:
-        """So many that the activations of all layers fit into the memory they may take."""
-        per_row = sum(int(np.prod([size or 1 for size in shape])) for shape in shapes_of(network))
-        return max(1, min(len(self._rows), _NUMBERS_KEPT // per_row))
-
     def _rng(self) -> np.random.Generator:
         return np.random.default_rng(self._seed)
 
     # Fewer units or channels.
 
-    def _narrowed(self, network: Network, index: int, n_removed: int) -> Network:
+    def _narrowed(self, network: Network, index: int, n_removed: int, parent: Network) -> Network:
+        """The layer behind is refitted to what it would receive in the parent."""
         path = units.required_path(network, index)
         n_kept = units.n_left(network, index, n_removed)
         n_outputs = n_kept + n_removed
         consumer = network.layers[path.consumer]
-        inputs = self._along(network)[path.consumer]
+        wanted = self._activations.before(parent, path.consumer)
+        inputs = self._activations.before(network, path.consumer)[: len(wanted)]
         geometry = geometry_of(consumer, inputs.shape[1:])
         kernel = kernel_matrix(consumer)
         most = most_samples(len(kernel))
@@ -156,8 +136,8 @@ class CalibratedSurgery(Surgery):
         groups = [np.arange(feature, len(kernel), n_outputs) for feature in range(n_outputs)]
         kept = self._survivors(patches, kernel, groups, n_kept, consumer.has("bias"))
         kept_inputs = np.sort(np.concatenate([groups[feature] for feature in kept]))
-        lost = np.setdiff1d(np.arange(len(kernel)), kept_inputs)
-        residual = patches[:, lost] @ kernel[lost]
+        aim = patches if network is parent else patches_at(geometry, wanted, samples)
+        residual = aim @ kernel - patches[:, kept_inputs] @ kernel[kept_inputs]
         fit = ridge_correction(patches[:, kept_inputs], residual, self._ridge, consumer.has("bias"))
         child = units.select_outputs(network, path, kept)
         return child.with_layer(path.consumer, _corrected(child.layers[path.consumer], fit))
@@ -186,7 +166,7 @@ class CalibratedSurgery(Surgery):
         if is_first_convolution(network, index):
             n_filters = self._n_filters if pooling is not None else min(self._n_filters, _FILTERS_WITHOUT_POOLING)
             convolution = index + int(child.layers[index].kind == "Reshape")
-            inputs = self._along(network)[index]
+            inputs = self._activations.before(network, index)
             if inputs.ndim == axes + 1:
                 inputs = inputs[..., None]
             child = with_principal_filters(child, convolution, inputs, n_filters, self._rng())
@@ -199,10 +179,9 @@ class CalibratedSurgery(Surgery):
         convolution whose positions have changed is refitted to the means over blocks of positions, and the walk
         goes on.
         """
-        n_rows = self._n_rows(child)
-        along = [values[:n_rows] for values in self._along(parent)]
         start, resume = _changed_span(parent, child)
-        values = along[start]
+        n_rows = self._activations.n_rows(child)
+        values = self._activations.before(parent, start)[:n_rows]
         for index in range(start, len(child.layers)):
             layer = child.layers[index]
             if index < resume:
@@ -213,7 +192,8 @@ class CalibratedSurgery(Surgery):
                 origin = index + len(parent.layers) - len(child.layers)
                 layer = _normalization_anew(layer, values)
                 if producer_rule(layer) is not None:
-                    layer, settled = self._fitted(parent.layers[origin], along[origin], layer, values)
+                    received = self._activations.before(parent, origin)[: len(values)]
+                    layer, settled = self._fitted(parent.layers[origin], received, layer, values)
                     if settled:
                         return child.with_layer(index, layer)
             child = child.with_layer(index, layer)

@@ -5,13 +5,13 @@ Layers without a formula here, such as those that nobody taught us, go to a func
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
 
 from ..errors import SurgeryError
-from ..network import Array, Layer, Network
+from ..network import Array, Layer
 from ..rules import producer_rule, role_of, rule_for
 from ..rules.activations import activation_name, evaluate
 from ..rules.base import Role
@@ -30,10 +30,10 @@ def nothing_foreign(layer: Layer, inputs: Array) -> Array:
     raise SurgeryError(f"what layer {layer.name!r} ({layer.kind}) computes is not known")
 
 
-def outputs_along(network: Network, inputs: Array, foreign: Foreign = nothing_foreign) -> list[Array]:
-    """The input of every layer and, last, the output of the network."""
+def outputs_along(layers: Sequence[Layer], inputs: Array, foreign: Foreign = nothing_foreign) -> list[Array]:
+    """The input of every layer and, last, the output of them all."""
     along = [inputs]
-    for layer in network.layers:
+    for layer in layers:
         along.append(layer_output(layer, along[-1], foreign))
     return along
 

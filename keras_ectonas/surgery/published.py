@@ -18,12 +18,12 @@ class PublishedSurgery(Surgery):
     def add_outputs(self, network: Network, index: int, n_added: int, rng: np.random.Generator) -> Operated:
         return Operated(units.widen_by_copies(network, index, n_added, rng))
 
-    def remove_units(self, network: Network, index: int, n_removed: int) -> Operated:
+    def remove_units(self, network: Network, index: int, n_removed: int, parent: Network | None = None) -> Operated:
         if units.required_path(network, index).channelwise(network):
             return Operated(units.narrow_by_importance(network, index, n_removed))
         return Operated(units.narrow_by_svd(network, index, n_removed))
 
-    def remove_channels(self, network: Network, index: int, n_removed: int) -> Operated:
+    def remove_channels(self, network: Network, index: int, n_removed: int, parent: Network | None = None) -> Operated:
         return Operated(units.narrow_by_importance(network, index, n_removed))
 
     def add_dense(self, network: Network, index: int) -> Operated:

@@ -1,0 +1,76 @@
+"""What networks compute on some training rows: only as far as anybody asks, and once."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from ..network import Array, Layer, Network
+from .inference import Foreign, outputs_along
+from .walk import shapes_of
+
+__all__ = ["Activations"]
+
+NETWORKS_KEPT: Final = 3
+_NUMBERS_KEPT: Final = 60_000_000
+
+
+class _Known(NamedTuple):
+    network: Network
+    inputs: list[Array]
+
+
+class Activations:
+    """Inputs of layers, kept for the networks that were asked for last.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (rows, ...)
+        Training samples.
+    foreign : callable
+        Evaluates layers that have no formula.
+    """
+
+    def __init__(self, rows: Array, foreign: Foreign) -> None:
+        self._rows = rows
+        self._foreign = foreign
+        self._known: OrderedDict[int, _Known] = OrderedDict()
+
+    def n_rows(self, network: Network) -> int:
+        """So many that the activations of all layers fit into the memory they may take."""
+        per_row = sum(math.prod(size or 1 for size in shape) for shape in shapes_of(network))
+        return max(1, min(len(self._rows), _NUMBERS_KEPT // per_row))
+
+    def before(self, network: Network, index: int) -> Array:
+        """The input of layer `index`, shape (rows, ...)."""
+        if id(network) not in self._known:
+            self._known[id(network)] = _Known(network, self._beginning(network))
+        self._known.move_to_end(id(network))
+        while len(self._known) > NETWORKS_KEPT:
+            self._known.popitem(last=False)
+        inputs = self._known[id(network)].inputs
+        if index >= len(inputs):
+            missing = network.layers[len(inputs) - 1 : index]
+            inputs += outputs_along(missing, inputs[-1], self._foreign)[1:]
+        return inputs[index]
+
+    def _beginning(self, network: Network) -> list[Array]:
+        """What is known already, because the first layers are those of a network that it was made from."""
+        for known in reversed(self._known.values()):
+            n_shared = _n_shared(known.network.layers, network.layers)
+            # Layers without weights are alike in networks that are not kin, and whose rows may be more or fewer.
+            if any(layer.weights for layer in network.layers[:n_shared]):
+                return known.inputs[: n_shared + 1]
+        return [np.asarray(self._rows[: self.n_rows(network)], dtype=np.float32)]
+
+
+def _n_shared(some: Sequence[Layer], others: Sequence[Layer]) -> int:
+    """How many layers both begin with."""
+    return next(
+        (n for n, (own, other) in enumerate(zip(some, others, strict=False)) if own is not other),
+        min(len(some), len(others)),
+    )
