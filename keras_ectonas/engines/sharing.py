@@ -1,9 +1,11 @@
-"""What the searches of one process share: the global random state and JAX's caches of compiled programs."""
+"""What the searches of one process share: the global random state, memory and JAX's caches of compiled programs."""
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import random
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,3 +71,11 @@ def _clear_if_due() -> None:
         import jax
 
         jax.clear_caches()
+    _give_memory_back()
+
+
+def _give_memory_back() -> None:
+    """The GNU C library keeps what is freed, in pieces too small for what comes next; others have no such function."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)

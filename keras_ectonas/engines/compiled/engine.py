@@ -32,7 +32,10 @@ from .support import reason_against_layer
 __all__ = ["CompiledEngine"]
 
 _LOGGER = logging.getLogger(__name__)
-_PROGRAMS_KEPT: Final = 16
+_PROGRAMS_KEPT: Final = 8
+"""As many as a generation and its parents have."""
+
+_DROPPED_BEFORE_CLEARING: Final = 16
 _MOST_COMPILERS: Final = 4
 _ONE_THREAD: Final = {"xla_cpu_multi_thread_eigen": False}
 _QUICKLY: Final = {"xla_cpu_use_fusion_emitters": False}
@@ -98,7 +101,7 @@ class CompiledEngine(Engine):
     def train(self, jobs: Sequence[TrainingJob]) -> list[TrainingOutcome]:
         with training():
             outcomes = self._trained(jobs)
-        if self._n_dropped >= _PROGRAMS_KEPT:
+        if self._n_dropped >= _DROPPED_BEFORE_CLEARING:
             self._n_dropped = 0
             clear_compiled_programs()
         return outcomes
