@@ -63,10 +63,9 @@ def prepared_session(
     labels = rows.labels if kind == "regression" else rows.labels_to_judge
     checkpoint, kept = _checkpoint(parameters, before)
     seed = _seed(parameters["random_state"], kept)
-    # Where size counts, networks become too small to need dropout.
-    dropout = settings.greediness == 1
+    size_counts = settings.greediness < 1
     model, compilation = start_model(
-        parameters["model"], rows.x, labels, kind, seed, parameters["keep_weights"], dropout
+        parameters["model"], rows.x, labels, kind, seed, parameters["keep_weights"], size_counts
     )
     start = network_of(model, nonnegative_input=rows.is_nonnegative)
     task, compilation = _task_and_compilation(parameters, kind, compilation, model, start, labels)

@@ -32,7 +32,7 @@ def start_model(
     kind: Literal["classification", "regression"] | None,
     seed: int,
     keep_weights: bool = False,
-    dropout: bool = True,
+    size_counts: bool = False,
 ) -> tuple[keras.Sequential, Compilation | None]:
     """A built model of the search's own, and what the given one was compiled with, if it was.
 
@@ -48,8 +48,8 @@ def start_model(
         For the initial weights.
     keep_weights : bool
         Whether a model's present weights are kept; otherwise only those that training would not change.
-    dropout : bool
-        Whether a model that is made here may have dropout.
+    size_counts : bool
+        Whether a model that is made here is to be small.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def start_model(
     with untouched_random_state():
         random.seed(seed)
         if model is None:
-            return default_model(x, y, kind, dropout), None
+            return default_model(x, y, kind, size_counts), None
         if isinstance(model, keras.Model):
             if not keep_weights:
                 _warn_of_lost_training(model)
@@ -140,7 +140,7 @@ def _check_input_shape(model: keras.Sequential, x: Array | None) -> None:
 
 
 def default_model(
-    x: Array, y: Array, kind: Literal["classification", "regression"] | None, dropout: bool = True
+    x: Array, y: Array, kind: Literal["classification", "regression"] | None, size_counts: bool = False
 ) -> keras.Sequential:
     """A small start for the shape and the number of rows: scaled inputs, cells or hidden layers, and a head.
 
@@ -157,7 +157,7 @@ def default_model(
     if len(shape) == 1:
         layers += [keras.layers.Dense(n_units, activation="relu") for n_units in _hidden_units(len(x))]
     else:
-        layers += _cells(shape, len(x), dropout)
+        layers += _cells(shape, is_narrow=size_counts or len(x) < _FEW_ROWS)
     return keras.Sequential([*layers, *_head(y, kind)], name="start")
 
 
@@ -182,10 +182,10 @@ def _hidden_units(n_rows: int) -> tuple[int, ...]:
     return (32,) if n_rows < _FEW_ROWS else (64, 32)
 
 
-def _cells(shape: tuple[int, ...], n_rows: int, dropout: bool) -> list[keras.layers.Layer]:
+def _cells(shape: tuple[int, ...], is_narrow: bool) -> list[keras.layers.Layer]:
     """Cells that halve the positions until some 4 are left along the longest axis, wider from one to the next.
 
-    For few rows they are narrow, which needs no dropout.
+    Narrow ones need no dropout.
     """
     axes = len(shape) - 1 if _has_channels(shape) else len(shape)
     layers: list[keras.layers.Layer] = []
@@ -195,19 +195,17 @@ def _cells(shape: tuple[int, ...], n_rows: int, dropout: bool) -> list[keras.lay
         return [*layers, keras.layers.Flatten(), keras.layers.Dense(32, activation="relu")]
     convolution = keras.layers.Conv1D if axes == 1 else keras.layers.Conv2D
     pooling = keras.layers.AveragePooling1D if axes == 1 else keras.layers.AveragePooling2D
-    few = n_rows < _FEW_ROWS
-    dropout = dropout and not few
-    length, n_channels = max(shape[:axes]), 8 if few else 24
+    length, n_channels = max(shape[:axes]), 8 if is_narrow else 24
     while length > _FEW_POSITIONS or not any(isinstance(layer, convolution) for layer in layers):
         layers += [
             convolution(n_channels, 3, padding="same"),
             pooling(2, padding="same"),
             keras.layers.BatchNormalization(),
             keras.layers.Activation("relu"),
-            *([keras.layers.Dropout(_DROPOUT_IN_CELLS)] if dropout else []),
+            *([keras.layers.Dropout(_DROPOUT_IN_CELLS)] if not is_narrow else []),
         ]
         length, n_channels = -(-length // 2), min(2 * n_channels, _MOST_CHANNELS)
-    return [*layers, keras.layers.Flatten(), *([keras.layers.Dropout(_DROPOUT_BEHIND_CELLS)] if dropout else [])]
+    return [*layers, keras.layers.Flatten(), *([keras.layers.Dropout(_DROPOUT_BEHIND_CELLS)] if not is_narrow else [])]
 
 
 def _head(y: Array, kind: Literal["classification", "regression"]) -> list[keras.layers.Layer]:

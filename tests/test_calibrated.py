@@ -137,7 +137,10 @@ def test_calibrated_loses_less_than_published(name):
         if mutation.is_exact(network, site):
             assert error(network, child, x[600:]) < 1e-9, mutation.name
             np.testing.assert_allclose(
-                outputs_along(network.layers, x[600:])[-1], outputs_along(child.layers, x[600:])[-1], rtol=1e-4, atol=1e-4
+                outputs_along(network.layers, x[600:])[-1],
+                outputs_along(child.layers, x[600:])[-1],
+                rtol=1e-4,
+                atol=1e-4,
             )
         else:
             ours.append(error(network, child, x[600:]))

@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from keras_ectonas import PAPER, ECToNASCallback, ECToNASClassifier, ECToNASRegressor, ECToNASTrainer
 from keras_ectonas.errors import InputError, SearchError
+from keras_ectonas.start import default_model
 
 QUICK = {"budget": 4, "verbose": 0, "random_state": 0, "max_children": 4, "epochs_per_match": 0.5}
 
@@ -122,6 +123,25 @@ def test_classifier_starts_from_nothing_on_images_and_series(shape):
     classifier = ECToNASClassifier(**QUICK).fit(x, y)
     assert any(layer.name.startswith("conv") for layer in classifier.model_.layers) or classifier.lineage_[1:]
     assert classifier.predict(x).shape == (60,)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "size_counts", "is_narrow"), [(2000, False, False), (2000, True, True), (60, False, True)]
+)
+def test_starts_from_nothing_are_narrow_for_few_rows_and_where_size_counts(n_rows, size_counts, is_narrow):
+    start = default_model(*images(n_rows, (8, 8)), "classification", size_counts)
+    first = next(layer for layer in start.layers if isinstance(layer, keras.layers.Conv2D))
+    assert first.filters == (8 if is_narrow else 24)
+    assert any(isinstance(layer, keras.layers.Dropout) for layer in start.layers) != is_narrow
+
+
+def test_a_search_where_size_counts_starts_narrow():
+    x, y = images(2000, (8, 8))
+    sizes = [
+        ECToNASClassifier(greediness=greediness, **{**QUICK, "budget": 0.5}).fit(x, y).candidates_["n_params"][0]
+        for greediness in (1, 0.5)
+    ]
+    assert sizes[1] < sizes[0] / 2
 
 
 def test_regressor_starts_from_nothing():

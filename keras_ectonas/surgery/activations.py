@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from ..network import Array, Layer, Network
+from ..network import Array, Layer, Network, Shape
+from ..rules import producer_rule
 from .inference import Foreign, outputs_along
 from .walk import shapes_of
 
@@ -17,6 +18,7 @@ __all__ = ["Activations"]
 
 NETWORKS_KEPT: Final = 3
 _NUMBERS_KEPT: Final = 60_000_000
+_MULTIPLICATIONS: Final = 3_000_000_000
 
 
 class _Known(NamedTuple):
@@ -40,15 +42,22 @@ class Activations:
         self._foreign = foreign
         self._known: OrderedDict[int, _Known] = OrderedDict()
 
-    def n_rows(self, network: Network) -> int:
-        """So many that the activations of all layers fit into the memory they may take."""
-        per_row = sum(math.prod(size or 1 for size in shape) for shape in shapes_of(network))
-        return max(1, min(len(self._rows), _NUMBERS_KEPT // per_row))
+    def n_rows(self, network: Network, is_parent: bool = False) -> int:
+        """So many that the activations of all layers fit into the memory they may take.
 
-    def before(self, network: Network, index: int) -> Array:
+        A parent's are computed once for all its children; those of a network on the way to a child have to be
+        computed quickly too.
+        """
+        shapes = shapes_of(network)
+        most = _NUMBERS_KEPT // sum(math.prod(size or 1 for size in shape) for shape in shapes)
+        if not is_parent:
+            most = min(most, _MULTIPLICATIONS // max(1, _multiplications(network, shapes)))
+        return max(1, min(len(self._rows), most))
+
+    def before(self, network: Network, index: int, is_parent: bool = True) -> Array:
         """The input of layer `index`, shape (rows, ...)."""
         if id(network) not in self._known:
-            self._known[id(network)] = _Known(network, self._beginning(network))
+            self._known[id(network)] = _Known(network, self._beginning(network, is_parent))
         self._known.move_to_end(id(network))
         while len(self._known) > NETWORKS_KEPT:
             self._known.popitem(last=False)
@@ -58,14 +67,24 @@ class Activations:
             inputs += outputs_along(missing, inputs[-1], self._foreign)[1:]
         return inputs[index]
 
-    def _beginning(self, network: Network) -> list[Array]:
-        """What is known already, because the first layers are those of a network that it was made from."""
-        for known in reversed(self._known.values()):
+    def _beginning(self, network: Network, is_parent: bool) -> list[Array]:
+        """What a network on the way to a child shares with the one that it was made from, or the rows."""
+        n_rows = self.n_rows(network, is_parent)
+        for known in () if is_parent else reversed(self._known.values()):
             n_shared = _n_shared(known.network.layers, network.layers)
-            # Layers without weights are alike in networks that are not kin, and whose rows may be more or fewer.
+            # Layers without weights are alike in networks that are not kin.
             if any(layer.weights for layer in network.layers[:n_shared]):
-                return known.inputs[: n_shared + 1]
-        return [np.asarray(self._rows[: self.n_rows(network)], dtype=np.float32)]
+                return [inputs[:n_rows] for inputs in known.inputs[: n_shared + 1]]
+        return [np.asarray(self._rows[:n_rows], dtype=np.float32)]
+
+
+def _multiplications(network: Network, shapes: Sequence[Shape]) -> int:
+    """In all dense layers and convolutions, for one row."""
+    return sum(
+        layer.value("kernel").size * math.prod(size or 1 for size in shape[:-1])
+        for layer, shape in zip(network.layers, shapes[1:], strict=True)
+        if producer_rule(layer) is not None
+    )
 
 
 def _n_shared(some: Sequence[Layer], others: Sequence[Layer]) -> int:

@@ -27,7 +27,7 @@ from .regression import Fit, SolveError, ridge_correction, survivors
 __all__ = ["CalibratedSurgery", "most_samples"]
 
 RIDGE: Final = 1e-2
-_MULTIPLICATIONS: Final = 6e9
+_MULTIPLICATIONS: Final = 4e9
 _EXACT_ELIMINATION: Final = 1000
 _FILTERS_WITHOUT_POOLING: Final = 1
 
@@ -126,8 +126,8 @@ class CalibratedSurgery(Surgery):
         n_kept = units.n_left(network, index, n_removed)
         n_outputs = n_kept + n_removed
         consumer = network.layers[path.consumer]
-        wanted = self._activations.before(parent, path.consumer)
-        inputs = self._activations.before(network, path.consumer)[: len(wanted)]
+        inputs = self._activations.before(network, path.consumer, is_parent=network is parent)
+        wanted = self._activations.before(parent, path.consumer)[: len(inputs)]
         geometry = geometry_of(consumer, inputs.shape[1:])
         kernel = kernel_matrix(consumer)
         most = most_samples(len(kernel))
