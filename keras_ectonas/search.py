@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -340,7 +341,7 @@ class Search:
         self.phase = "mutation"
 
     def _mutate(self) -> None:
-        """Mutation phase: make the children and let each recover from its operation."""
+        """Mutation phase: make the children."""
         self.generation += 1
         children = self._make_children()
         if not children:
@@ -348,13 +349,8 @@ class Search:
             return
         for callback in self.callbacks:
             callback.on_generation_begin(self)
-        self._train([(child.id, self.plan.recovery_steps.get(child.mutation, 0)) for child in children], "recovery")
-        alive = [child for child in children if child.status == "competing"]
-        if not alive:
-            self._count_failed_generation()
-            return
-        kinds = dict.fromkeys(child.mutation for child in alive)
-        self.pools = [[child.id for child in alive if child.mutation == kind] for kind in kinds]
+        kinds = dict.fromkeys(child.mutation for child in children)
+        self.pools = [[child.id for child in children if child.mutation == kind] for kind in kinds]
         self.round = 0
         self.phase = "within_mutations"
 
@@ -376,6 +372,9 @@ class Search:
         if self.round < self.settings.max_rounds and len(self.pools[0]) > n_parents:
             self.pools = self._round(self.pools, n_parents, greediness)
             self.round += 1
+            return
+        if untrained := {child: steps for child in self.pools[0] if (steps := self._recovery_left(child)) is not None}:
+            self._train(list(untrained.items()), "recovery")
             return
         self._evolve(self._leaders(self.pools[0], n_parents, greediness))
 
@@ -513,20 +512,33 @@ class Search:
     # Matches.
 
     def _round(self, pools: list[list[int]], n_winners: int, greediness: float) -> list[list[int]]:
-        """Draw a round in every pool, train all who take part, and keep lucky ones and winners."""
+        """Draw a round in every pool, train all who take part, and keep lucky ones and winners.
+
+        A child recovers from its operation right before its first match, or while others have theirs. Both are one
+        training: so the programs of some compile while others train.
+        """
         drawn = [pairings(pool, n_winners, self.rng) for pool in pools]
         players = [candidate for pairs, _ in drawn for pair in pairs for candidate in pair]
+        everybody = players + [candidate for _, lucky in drawn for candidate in lucky]
+        recovery = {own: steps for own in everybody if (steps := self._recovery_left(own)) is not None}
+        orders = dict(recovery) | {own: recovery.get(own, 0) + self.plan.match_steps for own in players}
         purpose = f"match, generation {self.generation}"
-        orders = [(candidate, self.plan.match_steps) for candidate in players]
-        self._train(orders, purpose, rates=(1.0, self.settings.match_rate))
+        self._train(list(orders.items()), purpose, rates=(1.0, self.settings.match_rate), recovery=recovery)
         left = []
         for pairs, lucky in drawn:
             winners = [winner for pair in pairs for winner in self._leaders(pair, 1, greediness)]
             self.matches += [Match(self.generation, self.phase, *pair, _winner_of(pair, winners)) for pair in pairs]
             self._tell_of_matches(pairs, winners)
-            left.append(lucky + winners)
+            left.append([own for own in lucky if self.candidates[own].status != "failed"] + winners)
         self._dismiss(pools, [candidate for pool in left for candidate in pool])
         return left
+
+    def _recovery_left(self, candidate: int) -> int | None:
+        """Steps of training that a child needs before it can be compared; None if it had them."""
+        own = self.candidates[candidate]
+        if own.score is not None or own.status == "failed":
+            return None
+        return self.plan.recovery_steps.get(own.mutation, 0)
 
     def _tell_of_matches(self, pairs: Sequence[tuple[int, int]], winners: Sequence[int]) -> None:
         for first, second in pairs if self.callbacks else ():
@@ -556,8 +568,14 @@ class Search:
                     if candidate != self.best:
                         loser.network = None
 
-    def _train(self, orders: Sequence[tuple[int, int]], purpose: str, rates: tuple[float, float] = (1.0, 1.0)) -> None:
-        """Train candidates for so many steps each, and book it."""
+    def _train(
+        self,
+        orders: Sequence[tuple[int, int]],
+        purpose: str,
+        rates: tuple[float, float] = (1.0, 1.0),
+        recovery: Mapping[int, int] = MappingProxyType({}),
+    ) -> None:
+        """Train candidates for so many steps each, and book it; `recovery` tells how many of them are that."""
         jobs = []
         for candidate, steps in orders:
             own = self.candidates[candidate]
@@ -568,7 +586,10 @@ class Search:
         outcomes = self.train(jobs)
         self._spend("training", began)
         for job, outcome in zip(jobs, outcomes, strict=True):
-            self.ledger.charge(job.candidate, purpose, outcome.steps)
+            recovered = min(outcome.steps, recovery.get(job.candidate, 0))
+            if recovered:
+                self.ledger.charge(job.candidate, "recovery", recovered)
+            self.ledger.charge(job.candidate, purpose, outcome.steps - recovered)
             self._book(self.candidates[job.candidate], outcome)
 
     def _job_seed(self, candidate: Candidate) -> int:

@@ -154,7 +154,7 @@ class SearchSettings:
     final_share: float = 0.4
     match_rate: float = 0.1
     tolerance: float = 0.5
-    max_drop: float | None = 0.03
+    max_drop: float | None = 0.01
     warmup_epochs: float | None = None
     epochs_per_match: float | None = None
     max_rounds: int = 3

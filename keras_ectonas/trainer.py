@@ -244,7 +244,7 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         final_share: float = 0.4,
         match_rate: float = 0.1,
         tolerance: float = 0.5,
-        max_drop: float | None = 0.03,
+        max_drop: float | None = 0.01,
         calibration_rows: int = 2000,
     ) -> None:
         self.model = model

@@ -225,6 +225,21 @@ def test_activations_are_computed_once_and_only_where_they_are_needed(monkeypatc
     assert others == {"Conv2D", "BatchNormalization"}
 
 
+@pytest.mark.parametrize(("most_numbers", "most_multiplications"), [(20_000, 10**9), (10**9, 300_000)])
+def test_networks_on_the_way_to_a_child_may_see_more_or_fewer_rows(monkeypatch, most_numbers, most_multiplications):
+    from keras_ectonas.surgery import activations
+
+    monkeypatch.setattr(activations, "_NUMBERS_KEPT", most_numbers)
+    monkeypatch.setattr(activations, "_MULTIPLICATIONS", most_multiplications)
+    network = image_network()
+    surgery = CalibratedSurgery(np.random.default_rng(1).random((300, 8, 8, 1)).astype("float32"))
+    narrower = [child for mutation, _, child in changes(network, surgery) if mutation.name == "remove_channels"]
+    assert len(narrower) == 3
+    assert all(child.network.is_finite() for child in narrower)
+    n_rows = {len(known.inputs[0]) for known in surgery._activations._known.values()}
+    assert len(n_rows) > 1
+
+
 def test_several_layers_are_narrowed_towards_what_the_parent_computes():
     network = image_network()
     x = np.random.default_rng(1).random((300, 8, 8, 1)).astype("float32")

@@ -127,7 +127,9 @@ class CalibratedSurgery(Surgery):
         n_outputs = n_kept + n_removed
         consumer = network.layers[path.consumer]
         inputs = self._activations.before(network, path.consumer, is_parent=network is parent)
-        wanted = self._activations.before(parent, path.consumer)[: len(inputs)]
+        wanted = self._activations.before(parent, path.consumer)
+        n_rows = min(len(inputs), len(wanted))
+        inputs, wanted = inputs[:n_rows], wanted[:n_rows]
         geometry = geometry_of(consumer, inputs.shape[1:])
         kernel = kernel_matrix(consumer)
         most = most_samples(len(kernel))
