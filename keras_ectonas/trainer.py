@@ -124,7 +124,7 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
     rolling_epochs : int
         A score is the mean over so many last epochs of a match.
     recovery_epochs : mapping of str to float or None
-        Training right after a change, by name of the mutation. None: a tenth of an epoch,
+        Training of a child before its first match, by name of the mutation. None: a tenth of an epoch,
         a quarter for changes that are not exact, and with ``surgery="paper"`` a whole one for removals.
     max_children : int, "auto" or None
         Changes tried in a generation at most; None: one at every place where one is possible.
