@@ -8,6 +8,7 @@ Each method gets the same rows and the same wall time on one core, and is measur
 * ``plain``: the start that ``default`` makes, trained without any change.
 * ``same_size``: the architecture that ``default`` found, trained from fresh weights.
 * ``mlp``: scikit-learn's `MLPClassifier` with early stopping, which ends by itself.
+* ``tuner_random``, ``tuner_hyperband``: KerasTuner's searches, where it is installed; only when they are asked for.
 
 The last line is JSON.
 """
@@ -65,7 +66,7 @@ def compared(images: Any, name: str, seed: int, options: argparse.Namespace) -> 
         }
         models[method] = getattr(estimator, "model_", None)
         row["params"] = models[method].count_params() if models[method] is not None else None
-        row["winner"] = estimator.lineage_[-1].description if models[method] is not None else ""
+        row["winner"] = estimator.lineage_[-1].description if hasattr(estimator, "lineage_") else ""
         rows.append(row)
         print(
             f"| {name} | {method} | {seed} | {100 * row['accuracy']:.2f} | {row['params'] or '':,} "
@@ -112,6 +113,18 @@ def mlp(images: Any, seed: int, options: argparse.Namespace, models: dict[str, A
     return Flat(early_stopping=True, random_state=seed)
 
 
+def tuner_random(images: Any, seed: int, options: argparse.Namespace, models: dict[str, Any]) -> Any:
+    from keras_tuner_rival import KerasTunerRival
+
+    return KerasTunerRival("random", options.seconds, seed)
+
+
+def tuner_hyperband(images: Any, seed: int, options: argparse.Namespace, models: dict[str, Any]) -> Any:
+    from keras_tuner_rival import KerasTunerRival
+
+    return KerasTunerRival("hyperband", options.seconds, seed)
+
+
 class Flat(MLPClassifier):
     """Takes images row by row."""
 
@@ -127,8 +140,10 @@ def start(images: Any, seed: int) -> Any:
 
 
 METHODS: dict[str, Callable[..., Any]] = {
-    function.__name__: function for function in (default, default_medium, paper_medium, plain, same_size, mlp)
+    function.__name__: function
+    for function in (default, default_medium, paper_medium, plain, same_size, mlp, tuner_random, tuner_hyperband)
 }
+AT_HAND = [name for name in METHODS if not name.startswith("tuner")]
 
 
 def parse() -> argparse.Namespace:
@@ -140,7 +155,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--budget", type=float, help="epochs for each method in place of seconds")
     parser.add_argument("--greediness", type=float, default=1.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--methods", nargs="+", default=AT_HAND, choices=list(METHODS))
     options = parser.parse_args()
     if options.data is None:
         options.datasets = ["digits"]
