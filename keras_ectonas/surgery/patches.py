@@ -103,17 +103,19 @@ def patches_at(geometry: Geometry, inputs: Array, samples: Samples) -> Array:
     """
     padded = geometry.padded(inputs)
     widths = [max(1, round(fine / coarse)) for fine, coarse in zip(geometry.positions, samples.grid, strict=True)]
-    n_taps = int(np.prod(geometry.window, dtype=int))
-    total = np.zeros((len(samples.row), n_taps, inputs.shape[-1]))
+    # One row of numbers for each position, so that a patch is a few numbers of rows.
+    lengths = padded.shape[:-1]
+    places = padded.reshape(-1, padded.shape[-1])
+    taps = np.array([np.ravel_multi_index((0, *tap), lengths) for tap in geometry.taps()])
+    total = np.zeros((len(samples.row), len(taps), padded.shape[-1]))
     blocks = list(itertools.product(*(range(width) for width in widths)))
     for block in blocks:
         starts = [
             geometry.starts(axis, np.minimum(position * width + shift, geometry.positions[axis] - 1))
             for axis, (position, width, shift) in enumerate(zip(samples.position, widths, block, strict=True))
         ]
-        for number, tap in enumerate(geometry.taps()):
-            index = tuple(start + offset for start, offset in zip(starts, tap, strict=True))
-            total[:, number] += padded[(samples.row, *index)]
+        first = np.ravel_multi_index((samples.row, *starts), lengths)
+        total += places.take(first[:, None] + taps, axis=0)
     return total.reshape(len(samples.row), -1) / len(blocks)
 
 

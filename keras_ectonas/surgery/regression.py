@@ -61,7 +61,7 @@ def ridge_correction(inputs: Array, residual: Array, ridge: float, with_offset: 
     level = residual.mean(axis=0) if with_offset else np.zeros(residual.shape[1])
     centered, wanted = inputs - center, residual - level
     share = ridge + _NOISE * n_inputs / n_samples
-    penalty = share * max(float((centered**2).sum()) / n_inputs, np.finfo(float).tiny)
+    penalty = share * max(float(np.vdot(centered, centered)) / n_inputs, np.finfo(float).tiny)
     if n_inputs <= n_samples:
         gram = centered.T @ centered
         matrix = _solved(gram, centered.T @ wanted, penalty)
