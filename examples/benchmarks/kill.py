@@ -43,6 +43,8 @@ def main() -> None:
             os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(scratch) / "programs")
             os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
         folder = (options.disk or Path(scratch)) / "search"
+        if folder.exists():
+            raise SystemExit(f"{folder} is there already: another search's end would be taken for this one's.")
         began = time.perf_counter()
         expected = finished(started(options, None))
         seconds = time.perf_counter() - began
