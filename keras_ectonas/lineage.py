@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+import numpy as np
+
 from .network import Network
 from .tables import Table
 
@@ -159,6 +161,26 @@ class Candidate:
     def last_step(self) -> int:
         """Optimizer steps along the lineage, its own included."""
         return self.step + self.steps
+
+    def job_seed(self, search_seed: int) -> int:
+        """From the search's seed, the candidate and its progress alone: no order of work can change it."""
+        sequence = np.random.SeedSequence([search_seed, self.id, self.last_step])
+        return int(sequence.generate_state(1)[0])
+
+    def book(self, outcome: TrainingOutcome, rolling_epochs: int) -> None:
+        """What a training has made of it; the score is a mean over so many last epochs of that training."""
+        self.steps += outcome.steps
+        self.seconds += outcome.seconds
+        self.records.extend(outcome.records)
+        if outcome.failure:
+            self.status = "failed"
+            self.remark = outcome.failure
+            self.network = None
+            return
+        self.network = outcome.network
+        if outcome.records:
+            last = outcome.records[-rolling_epochs:]
+            self.score = sum(record.score for record in last) / len(last)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from .lineage import Candidate, LineageEntry, Match, Refusal, TrainingJob, Train
 from .network import Network
 from .outlook import Outlook
 from .planning import Plan, planned, warmup_is_fitted_to_time, warmup_steps
+from .population import Population
 from .proposals import Proposal, proposals, reason_to_refuse
 from .settings import SearchSettings
 from .surgery import Operated, Surgery
@@ -79,6 +79,14 @@ _FAILED_GENERATIONS: Final = 3
 _REASONS_SHOWN: Final = 4
 
 
+class _Order(NamedTuple):
+    """Training of one candidate: first so many steps of recovery from its operation, then others."""
+
+    candidate: int
+    steps: int
+    recovery: int = 0
+
+
 @dataclass
 class Search:
     """A search under way.
@@ -119,7 +127,7 @@ class Search:
     tolerance: float = 0.0
     clock: Callable[[], float] = time.monotonic
     callbacks: Sequence[SearchCallback] = ()
-    candidates: list[Candidate] = field(default_factory=list)
+    candidates: Population = field(default_factory=Population)
     refusals: list[Refusal] = field(default_factory=list)
     matches: list[Match] = field(default_factory=list)
     front: list[FrontMember] = field(default_factory=list)
@@ -143,7 +151,7 @@ class Search:
         self._judge = Judge(self.settings, self.objective, self.tolerance, self.rng)
         self._started = self.clock()
         self._stopping = False
-        self._add_candidate(None, "start", "start model", self.start, self.start_step)
+        self.candidates.join(None, "start", "start model", self.start, self.generation, self.start_step)
 
     @property
     def done(self) -> bool:
@@ -201,9 +209,9 @@ class Search:
     def take_up(self, state: Mapping[str, Any]) -> None:
         """Be where a search of the same start, settings and seed was when it gave `state`."""
         copied = {name: state[name] for name in STATE}
-        copied["candidates"] = [
+        copied["candidates"] = Population(
             replace(candidate, records=list(candidate.records)) for candidate in state["candidates"]
-        ]
+        )
         copied["pools"] = [list(pool) for pool in state["pools"]]
         for name in ("refusals", "matches", "front", "parents"):
             copied[name] = list(state[name])
@@ -256,7 +264,7 @@ class Search:
         else:
             self.phase = self.ended_in
             # Those for whom there was no time never had a chance to show what they can do.
-            unscored = [c for pool in self.pools for c in pool if self.candidates[c].score is None]
+            unscored = self.candidates.unscored(c for pool in self.pools for c in pool)
             self._dismiss([unscored], [])
             self.pools = [left for pool in self.pools if (left := [c for c in pool if c not in unscored])]
             if not self.pools and self.phase in ("within_mutations", "between_mutations"):
@@ -311,11 +319,11 @@ class Search:
 
     def _warm_up(self) -> None:
         start = self.candidates[0]
-        self._train([(0, warmup_steps(self._outlook()))], "warm-up")
+        self._train([_Order(0, warmup_steps(self._outlook()))], "warm-up")
         outlook = self._outlook()
         steps = warmup_steps(outlook) - start.steps if warmup_is_fitted_to_time(self.settings) else 0
         if steps > 0 and start.status != "failed" and not outlook.is_over:
-            self._train([(0, steps)], "warm-up")
+            self._train([_Order(0, steps)], "warm-up")
         if start.status == "failed":
             raise SearchError(
                 f"The start model cannot be trained: {start.remark}. A lower learning rate, or scaled inputs, may help."
@@ -328,11 +336,11 @@ class Search:
     def _shrink(self) -> None:
         """A start above ``max_params`` is made smaller, now that it has learned what is worth keeping."""
         start = self.candidates[0]
-        operated, description = shrunk(self._network(0), self.settings.max_params or 0, self.surgery)
-        child = self._add_candidate(start, "shrink", description, operated.network, start.last_step)
+        operated, description = shrunk(self.candidates.network(0), self.settings.max_params or 0, self.surgery)
+        child = self._join(start, "shrink", description, operated.network)
         child.remark = operated.remark
         steps = self.ledger.steps_for(max(self.settings.recovery_epochs.get(name, 0) for name in REMOVALS))
-        self._train([(child.id, min(steps, self.ledger.left))], "recovery")
+        self._train([_Order(child.id, min(steps, self.ledger.left))], "recovery")
         if child.status == "failed":
             raise SearchError(f"The start model, shrunk to max_params, cannot be trained: {child.remark}.")
         self._dismiss([self.parents], [])
@@ -373,8 +381,8 @@ class Search:
             self.pools = self._round(self.pools, n_parents, greediness)
             self.round += 1
             return
-        if untrained := {child: steps for child in self.pools[0] if (steps := self._recovery_left(child)) is not None}:
-            self._train(list(untrained.items()), "recovery")
+        if untrained := self.candidates.unscored(self.pools[0]):
+            self._train([_Order(child, self._recovery_steps(child)) for child in untrained], "recovery")
             return
         self._evolve(self._leaders(self.pools[0], n_parents, greediness))
 
@@ -410,10 +418,8 @@ class Search:
         best = self.candidates[self.best]
         is_late = self._outlook().is_short_of_time
         if self.ledger.left > 0 and self.settings.final_selection == "archive" and best.network is not None:
-            last = self._add_candidate(
-                best, "identity", "trained with the rest of the budget", best.network, best.last_step
-            )
-            self._train([(last.id, self._last_steps(best))], "final training", rates=(1.0, 0.0))
+            last = self._join(best, "identity", "trained with the rest of the budget", best.network)
+            self._train([_Order(last.id, self._last_steps(best))], "final training", rates=(1.0, 0.0))
             if last.status != "failed" and self._judge.holds_its_own(last, best):
                 last.status, self.best, best.network = "parent", last.id, None
             else:
@@ -442,7 +448,7 @@ class Search:
 
     def _make_children(self) -> list[Candidate]:
         """As many children as the budget has room for; none if a generation is not worth beginning."""
-        parents = {parent: self._network(parent) for parent in self.parents}
+        parents = {parent: self.candidates.network(parent) for parent in self.parents}
         drawn = proposals(parents, self.settings, self.rng)
         room = self._plan([proposal.mutation.name for proposal in drawn])
         made: list[tuple[Proposal, Operated]] = []
@@ -461,7 +467,7 @@ class Search:
 
     def _operate(self, proposal: Proposal) -> Operated | None:
         parent, mutation, site = proposal
-        network = self._network(parent)
+        network = self.candidates.network(parent)
         operated, reason, began = None, "", self.clock()
         try:
             operated = mutation.apply(network, site, self.surgery, self.rng)
@@ -477,34 +483,14 @@ class Search:
 
     def _child(self, proposal: Proposal, operated: Operated) -> Candidate:
         parent, mutation, site = proposal
-        description = mutation.describe(self._network(parent), site)
+        description = mutation.describe(self.candidates.network(parent), site)
         mother = self.candidates[parent]
-        child = self._add_candidate(mother, mutation.name, description, operated.network, mother.last_step)
+        child = self._join(mother, mutation.name, description, operated.network)
         child.remark = operated.remark
         return child
 
-    def _add_candidate(
-        self, parent: Candidate | None, mutation: str, description: str, network: Network, step: int
-    ) -> Candidate:
-        candidate = Candidate(
-            id=len(self.candidates),
-            parent=None if parent is None else parent.id,
-            generation=self.generation,
-            mutation=mutation,
-            description=description,
-            n_params=network.n_params,
-            step=step,
-            network=network,
-            architecture=network.summary(),
-        )
-        self.candidates.append(candidate)
-        return candidate
-
-    def _network(self, candidate: int) -> Network:
-        network = self.candidates[candidate].network
-        if network is None:
-            raise SearchError(f"The weights of candidate {candidate} were dropped when it lost.")
-        return network
+    def _join(self, parent: Candidate, mutation: str, description: str, network: Network) -> Candidate:
+        return self.candidates.join(parent, mutation, description, network, self.generation, parent.last_step)
 
     def _plan(self, kinds: Sequence[str]) -> Plan | None:
         return planned(kinds, self._outlook(), is_first=self.generation == 1)
@@ -519,11 +505,16 @@ class Search:
         """
         drawn = [pairings(pool, n_winners, self.rng) for pool in pools]
         players = [candidate for pairs, _ in drawn for pair in pairs for candidate in pair]
-        everybody = players + [candidate for _, lucky in drawn for candidate in lucky]
-        recovery = {own: steps for own in everybody if (steps := self._recovery_left(own)) is not None}
-        orders = dict(recovery) | {own: recovery.get(own, 0) + self.plan.match_steps for own in players}
-        purpose = f"match, generation {self.generation}"
-        self._train(list(orders.items()), purpose, rates=(1.0, self.settings.match_rate), recovery=recovery)
+        unscored = self.candidates.unscored(candidate for pool in pools for candidate in pool)
+        orders = [
+            _Order(
+                candidate,
+                self.plan.match_steps if candidate in players else 0,
+                self._recovery_steps(candidate) if candidate in unscored else 0,
+            )
+            for candidate in dict.fromkeys(players + unscored)
+        ]
+        self._train(orders, f"match, generation {self.generation}", rates=(1.0, self.settings.match_rate))
         left = []
         for pairs, lucky in drawn:
             winners = [winner for pair in pairs for winner in self._leaders(pair, 1, greediness)]
@@ -533,12 +524,8 @@ class Search:
         self._dismiss(pools, [candidate for pool in left for candidate in pool])
         return left
 
-    def _recovery_left(self, candidate: int) -> int | None:
-        """Steps of training that a child needs before it can be compared; None if it had them."""
-        own = self.candidates[candidate]
-        if own.score is not None or own.status == "failed":
-            return None
-        return self.plan.recovery_steps.get(own.mutation, 0)
+    def _recovery_steps(self, candidate: int) -> int:
+        return self.plan.recovery_steps.get(self.candidates[candidate].mutation, 0)
 
     def _tell_of_matches(self, pairs: Sequence[tuple[int, int]], winners: Sequence[int]) -> None:
         for first, second in pairs if self.callbacks else ():
@@ -558,59 +545,32 @@ class Search:
         return sorted(preferences, key=preferences.__getitem__, reverse=True)[:n_winners]
 
     def _dismiss(self, pools: Sequence[Sequence[int]], kept: Sequence[int]) -> None:
-        """Let go of the weights of all who are not kept."""
-        for pool in pools:
-            for candidate in pool:
-                if candidate not in kept:
-                    loser = self.candidates[candidate]
-                    if loser.status == "competing":
-                        loser.status = "lost"
-                    if candidate != self.best:
-                        loser.network = None
+        self.candidates.dismiss(pools, kept, self.best)
 
-    def _train(
-        self,
-        orders: Sequence[tuple[int, int]],
-        purpose: str,
-        rates: tuple[float, float] = (1.0, 1.0),
-        recovery: Mapping[int, int] = MappingProxyType({}),
-    ) -> None:
-        """Train candidates for so many steps each, and book it; `recovery` tells how many of them are that."""
-        jobs = []
-        for candidate, steps in orders:
-            own = self.candidates[candidate]
-            seed, network = self._job_seed(own), self._network(candidate)
-            is_needed = self.phase in _BEGINNING
-            jobs.append(TrainingJob(candidate, network, own.last_step, steps, seed, own.steps, rates, is_needed))
+    # Training.
+
+    def _train(self, orders: Sequence[_Order], purpose: str, rates: tuple[float, float] = (1.0, 1.0)) -> None:
+        """Train candidates, and book it."""
+        jobs = [self._job(order, rates) for order in orders]
         began = self.clock()
         outcomes = self.train(jobs)
         self._spend("training", began)
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            recovered = min(outcome.steps, recovery.get(job.candidate, 0))
+        for order, outcome in zip(orders, outcomes, strict=True):
+            recovered = min(outcome.steps, order.recovery)
             if recovered:
-                self.ledger.charge(job.candidate, "recovery", recovered)
-            self.ledger.charge(job.candidate, purpose, outcome.steps - recovered)
-            self._book(self.candidates[job.candidate], outcome)
+                self.ledger.charge(order.candidate, "recovery", recovered)
+            self.ledger.charge(order.candidate, purpose, outcome.steps - recovered)
+            self._book(self.candidates[order.candidate], outcome)
 
-    def _job_seed(self, candidate: Candidate) -> int:
-        """From the search's seed, the candidate and its progress alone: no order of work can change it."""
-        sequence = np.random.SeedSequence([self.seed, candidate.id, candidate.last_step])
-        return int(sequence.generate_state(1)[0])
+    def _job(self, order: _Order, rates: tuple[float, float]) -> TrainingJob:
+        own, network = self.candidates[order.candidate], self.candidates.network(order.candidate)
+        steps, seed, is_needed = order.recovery + order.steps, own.job_seed(self.seed), self.phase in _BEGINNING
+        return TrainingJob(own.id, network, own.last_step, steps, seed, own.steps, rates, is_needed)
 
-    def _book(self, candidate: Candidate, outcome: TrainingOutcome) -> None:
-        candidate.steps += outcome.steps
-        candidate.seconds += outcome.seconds
-        candidate.records.extend(outcome.records)
-        if outcome.failure:
-            candidate.status = "failed"
-            candidate.remark = outcome.failure
-            candidate.network = None
-            return
-        candidate.network = outcome.network
-        if outcome.records:
-            last = outcome.records[-self.settings.rolling_epochs :]
-            candidate.score = sum(record.score for record in last) / len(last)
-            scored = FrontMember(candidate.id, candidate.last_step, candidate.n_params, last[-1].score, outcome.network)
+    def _book(self, own: Candidate, outcome: TrainingOutcome) -> None:
+        own.book(outcome, self.settings.rolling_epochs)
+        if outcome.records and own.network is not None:
+            scored = FrontMember(own.id, own.last_step, own.n_params, outcome.records[-1].score, own.network)
             self.front = extended_front(self.front, scored, self.objective)
 
     # The final selection.

@@ -62,7 +62,6 @@ class KerasTunerRival:
             )
             self.model_ = tuner.get_best_models(1)[0]
         self.n_epochs_ = deadline.n_epochs
-        self.n_trials_ = len(tuner.oracle.trials)
         return self
 
     def score(self, x: Any, y: Any) -> float:

@@ -16,7 +16,7 @@ from .walk import shapes_of
 
 __all__ = ["Activations"]
 
-NETWORKS_KEPT: Final = 3
+_NETWORKS_KEPT: Final = 3
 _NUMBERS_KEPT: Final = 60_000_000
 _MULTIPLICATIONS: Final = 3_000_000_000
 
@@ -42,7 +42,7 @@ class Activations:
         self._foreign = foreign
         self._known: OrderedDict[int, _Known] = OrderedDict()
 
-    def n_rows(self, network: Network, is_parent: bool = False) -> int:
+    def n_rows(self, network: Network, is_parent: bool) -> int:
         """So many that the activations of all layers fit into the memory they may take.
 
         A parent's are computed once for all its children; those of a network on the way to a child have to be
@@ -59,7 +59,7 @@ class Activations:
         if id(network) not in self._known:
             self._known[id(network)] = _Known(network, self._beginning(network, is_parent))
         self._known.move_to_end(id(network))
-        while len(self._known) > NETWORKS_KEPT:
+        while len(self._known) > _NETWORKS_KEPT:
             self._known.popitem(last=False)
         inputs = self._known[id(network)].inputs
         if index >= len(inputs):

@@ -138,8 +138,10 @@ class CalibratedSurgery(Surgery):
         groups = [np.arange(feature, len(kernel), n_outputs) for feature in range(n_outputs)]
         kept = self._survivors(patches, kernel, groups, n_kept, consumer.has("bias"))
         kept_inputs = np.sort(np.concatenate([groups[feature] for feature in kept]))
-        aim = patches if network is parent else patches_at(geometry, wanted, samples)
-        residual = aim @ kernel - patches[:, kept_inputs] @ kernel[kept_inputs]
+        lost = np.setdiff1d(np.arange(len(kernel)), kept_inputs)
+        residual = patches[:, lost] @ kernel[lost]
+        if network is not parent:
+            residual += (patches_at(geometry, wanted, samples) - patches) @ kernel
         fit = ridge_correction(patches[:, kept_inputs], residual, self._ridge, consumer.has("bias"))
         child = units.select_outputs(network, path, kept)
         return child.with_layer(path.consumer, _corrected(child.layers[path.consumer], fit))
@@ -182,7 +184,7 @@ class CalibratedSurgery(Surgery):
         goes on.
         """
         start, resume = _changed_span(parent, child)
-        n_rows = self._activations.n_rows(child)
+        n_rows = self._activations.n_rows(child, is_parent=False)
         values = self._activations.before(parent, start)[:n_rows]
         for index in range(start, len(child.layers)):
             layer = child.layers[index]
