@@ -256,8 +256,8 @@ def test_several_layers_are_narrowed_towards_what_the_parent_computes():
     assert error(True) < 0.9 * error(False)
 
 
-@pytest.mark.parametrize("pooling", [None, "average", "max"])
-def test_first_cell_starts_with_several_filters(pooling):
+@pytest.mark.parametrize(("pooling", "most"), [(None, 0.0), ("average", 0.35), ("max", 0.3)])
+def test_first_cell_starts_with_several_filters(pooling, most):
     x = np.random.default_rng(1).random((400, 8, 8)).astype("float32")
     rng = np.random.default_rng(0)
     errors = []
@@ -271,4 +271,4 @@ def test_first_cell_starts_with_several_filters(pooling):
         published = PublishedSurgery().add_cell(network, 0, 2, pooling, rng).network
         errors.append((error(network, child, x), error(network, published, x)))
     calibrated, paper = np.mean(errors, axis=0)
-    assert calibrated < max(1e-9, 0.5 * paper)
+    assert calibrated < max(1e-9, most * paper)
