@@ -419,7 +419,7 @@ class Search:
         is_late = self._outlook().is_short_of_time
         if self.ledger.left > 0 and self.settings.final_selection == "archive" and best.network is not None:
             last = self._join(best, "identity", "trained with the rest of the budget", best.network)
-            self._train([_Order(last.id, self._last_steps(best))], "final training", rates=(1.0, 0.0))
+            self._train_to_the_end(last, best)
             if last.status != "failed" and self._judge.holds_its_own(last, best):
                 last.status, self.best, best.network = "parent", last.id, None
             else:
@@ -427,10 +427,19 @@ class Search:
         is_late = is_late or self._outlook().is_short_of_time
         self._end("max_time" if self.ledger.left > 0 and is_late else "budget")
 
-    def _last_steps(self, best: Candidate) -> int:
-        """By what the steps of the best, and of its parent, took: others may be larger or smaller."""
-        line = [own for own in ancestry(self.candidates, best.id)[-2:] if own.steps]
-        return self._outlook().last_steps(sum(own.seconds for own in line), sum(own.steps for own in line))
+    def _train_to_the_end(self, last: Candidate, best: Candidate) -> None:
+        """With a learning rate that falls to zero; under a time limit how soon is settled half-way, by its own pace."""
+        # Before that by what the steps of the best, and of its parent, took: others may be larger or smaller.
+        steps, middle = self._last_steps(ancestry(self.candidates, best.id)[-2:]), 1.0
+        if self.settings.max_time is not None and steps // 2 >= self.ledger.steps_per_epoch:
+            middle = 0.5
+            self._train([_Order(last.id, steps // 2)], "final training", rates=(1.0, middle))
+            steps = self._last_steps([last])
+        if last.status != "failed":
+            self._train([_Order(last.id, steps)], "final training", rates=(middle, 0.0))
+
+    def _last_steps(self, like: Sequence[Candidate]) -> int:
+        return self._outlook().last_steps(sum(own.seconds for own in like), sum(own.steps for own in like))
 
     def _end(self, reason: str) -> None:
         self.ended_by, self.ended_in = reason, self.phase

@@ -11,12 +11,15 @@ from keras_ectonas.network import Network
 
 @dataclass
 class FakeEngine:
-    """Scores networks by `score(network, steps along the lineage)`; fails those for which `fails` gives a text."""
+    """Scores networks by `score(network, steps along the lineage)`; fails those for which `fails` gives a text.
+
+    A step of a job takes ``pace(job)`` seconds.
+    """
 
     score: Callable[[Network, int], float]
     fails: Callable[[TrainingJob], str] = lambda job: ""
     jobs: list[TrainingJob] = field(default_factory=list)
-    seconds_per_step: float = 0.0
+    pace: Callable[[TrainingJob], float] = lambda job: 0.0
 
     def train(self, jobs: Sequence[TrainingJob]) -> list[TrainingOutcome]:
         self.jobs.extend(jobs)
@@ -28,7 +31,7 @@ class FakeEngine:
             return TrainingOutcome(job.network, (), job.steps // 2, 0.0, failure)
         step = job.first_step + job.steps
         record = EpochRecord(step, self.score(job.network, step), {"val_loss": 1.0})
-        return TrainingOutcome(job.network, (record,), job.steps, self.seconds_per_step * job.steps)
+        return TrainingOutcome(job.network, (record,), job.steps, self.pace(job) * job.steps)
 
 
 def by_kind(kind: str) -> Callable[[Network, int], float]:

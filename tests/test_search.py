@@ -227,20 +227,35 @@ def test_one_generation_failing_is_not_the_end():
 
 
 def test_time_limit_ends_with_the_best_so_far():
-    engine = FakeEngine(by_kind("Conv2D"), seconds_per_step=0.5)
+    engine = FakeEngine(by_kind("Conv2D"), pace=lambda job: 0.5)
     search = finished(
         engine, clock=lambda: sum(0.5 * job.steps for job in engine.jobs), budget=1000, max_time=500.0, final_share=0.4
     )
     assert search.ended_by == "max_time"
     assert search.winner().network is not None
-    # The last 200 seconds, but for what a round that was under way took of them, are the final training's.
-    assert engine.jobs[-1].rates == (1.0, 0.0)
-    assert 100 <= 0.5 * engine.jobs[-1].steps <= 200
-    assert 400 <= search.elapsed <= 500
+    # The last 200 seconds are the final training's, and what was too little for one more generation.
+    first, second = engine.jobs[-2:]
+    assert (first.rates, second.rates, first.candidate) == ((1.0, 0.5), (0.5, 0.0), second.candidate)
+    assert 150 <= 0.5 * (first.steps + second.steps) <= 220
+    assert 450 <= search.elapsed <= 500
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.8])
+def test_the_final_training_is_as_long_as_its_own_pace_allows(seconds):
+    def clock():
+        return sum((seconds if is_final(job) else 0.5) * job.steps for job in engine.jobs)
+
+    def is_final(job):
+        return job.rates in ((1.0, 0.5), (0.5, 0.0))
+
+    engine = FakeEngine(by_kind("Conv2D"), pace=lambda job: seconds if is_final(job) else 0.5)
+    search = finished(engine, clock=clock, budget=1000, max_time=500.0, final_share=0.4)
+    # Planned by the pace of the matches it would have ended after 370 seconds, or gone on for 590.
+    assert 440 <= search.elapsed <= 500
 
 
 def test_matches_are_as_long_as_the_time_has_room_for():
-    engine = FakeEngine(by_chance(0), seconds_per_step=0.5)
+    engine = FakeEngine(by_chance(0), pace=lambda job: 0.5)
     search = finished(
         engine,
         clock=lambda: sum(0.5 * job.steps for job in engine.jobs),
@@ -253,8 +268,9 @@ def test_matches_are_as_long_as_the_time_has_room_for():
     assert {job.steps for job in engine.jobs[2:40] if job.steps} == {10}
     # The time of the final training is left to it.
     assert search.generation > 3
-    assert engine.jobs[-1].rates == (1.0, 0.0)
-    assert 180 * 0.85 <= 0.5 * engine.jobs[-1].steps <= 180 * 1.3
+    first, second = engine.jobs[-2:]
+    assert (first.rates, second.rates) == ((1.0, 0.5), (0.5, 0.0))
+    assert 180 * 0.85 <= 0.5 * (first.steps + second.steps) <= 180 * 1.3
 
 
 @pytest.mark.parametrize(("luck", "shrinks"), [(0.0, True), (0.1, False)])
