@@ -1,4 +1,4 @@
-"""Algorithm 1 of the paper as a state and a step.
+"""Algorithm 1 of the paper, step by step.
 
 The search knows networks, mutations and a budget. Training is a function that it is given, so it knows no
 engine, no disk and no screen.
@@ -6,70 +6,23 @@ engine, no disk and no screen.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 
-import numpy as np
-
-from .budget import Charge, Ledger
-from .errors import InputError, SearchError, SurgeryError
-from .fitness import Objective
+from .errors import SearchError, SurgeryError
 from .front import FrontMember, extended_front
-from .hooks import SearchCallback
 from .judging import Judge
 from .limits import REMOVALS, shrunk
-from .lineage import Candidate, LineageEntry, Match, Refusal, TrainingJob, TrainingOutcome, ancestry
+from .lineage import Candidate, Match, Refusal, TrainingJob, TrainingOutcome, ancestry
 from .network import Network
 from .outlook import Outlook
 from .planning import Plan, planned, warmup_is_fitted_to_time, warmup_steps
-from .population import Population
 from .proposals import Proposal, proposals, reason_to_refuse
-from .settings import SearchSettings
-from .surgery import Operated, Surgery
+from .search_state import SearchState
+from .surgery import Operated
 from .tournament import pairings
 
-__all__ = ["GIVEN", "STATE", "Search", "Train"]
-
-Train = Callable[[Sequence[TrainingJob]], Sequence[TrainingOutcome]]
-Phase = Literal["warmup", "shrinking", "mutation", "within_mutations", "between_mutations", "final", "done"]
-
-GIVEN: Final = (
-    "start",
-    "settings",
-    "objective",
-    "surgery",
-    "ledger",
-    "seed",
-    "train",
-    "start_step",
-    "tolerance",
-    "clock",
-    "callbacks",
-)
-"""What a search is given anew each time it is taken up."""
-
-STATE: Final = (
-    "candidates",
-    "refusals",
-    "matches",
-    "front",
-    "seconds",
-    "phase",
-    "generation",
-    "parents",
-    "pools",
-    "round",
-    "plan",
-    "best",
-    "ended_by",
-    "ended_in",
-    "seconds_before",
-    "granted",
-    "failed_generations",
-)
-"""What it has come to: with the ledger's charges and the random generator, all that decides how it goes on."""
+__all__ = ["Search"]
 
 _BEGINNING: Final = ("warmup", "shrinking")
 """Phases before there is anything that a search could end with."""
@@ -87,80 +40,16 @@ class _Order(NamedTuple):
     recovery: int = 0
 
 
-@dataclass
-class Search:
-    """A search under way.
+class Search(SearchState):
+    """A search under way: `step` takes it from one phase, or one round of matches, to the next.
 
-    Parameters
-    ----------
-    start : Network
-    settings : SearchSettings
-    objective : Objective
-    surgery : Surgery
-    ledger : Ledger
-    seed : int
-    train : callable
-        Takes a sequence of `TrainingJob` and gives as many `TrainingOutcome` in the same order.
-    tolerance : float
-        Differences in score, as shares, that may be luck.
-    clock : callable
-        Seconds.
-    callbacks : sequence of SearchCallback
-        They follow the search.
-
-    Attributes
-    ----------
-    front : list of FrontMember
-        Of everybody who was ever scored, with weights.
-    seconds : dict of str to float
-        By the clock on the wall, for ``"training"`` and for ``"surgery"``.
+    Parameters and attributes are those of `SearchState`.
     """
 
-    start: Network
-    settings: SearchSettings
-    objective: Objective
-    surgery: Surgery
-    ledger: Ledger
-    seed: int
-    train: Train
-    start_step: int = 0
-    tolerance: float = 0.0
-    clock: Callable[[], float] = time.monotonic
-    callbacks: Sequence[SearchCallback] = ()
-    candidates: Population = field(default_factory=Population)
-    refusals: list[Refusal] = field(default_factory=list)
-    matches: list[Match] = field(default_factory=list)
-    front: list[FrontMember] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    phase: Phase = "warmup"
-    generation: int = 0
-    parents: list[int] = field(default_factory=list)
-    pools: list[list[int]] = field(default_factory=list)
-    round: int = 0
-    plan: Plan = field(default_factory=lambda: Plan(0, 0, {}))
-    best: int = 0
-    ended_by: str = ""
-    ended_in: Phase = "warmup"
-    seconds_before: float = 0.0
-    granted: int = 0
-    failed_generations: int = 0
-
     def __post_init__(self) -> None:
-        self.granted = self.ledger.limit
-        self.rng = np.random.default_rng(self.seed)
+        super().__post_init__()
         self._judge = Judge(self.settings, self.objective, self.tolerance, self.rng)
-        self._started = self.clock()
         self._stopping = False
-        self.candidates.join(None, "start", "start model", self.start, self.generation, self.start_step)
-
-    @property
-    def done(self) -> bool:
-        return self.phase == "done"
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the search began, as long as it ran."""
-        return self.seconds_before + self.clock() - self._started
 
     def run(self, watch: Callable[[Search], None] = lambda _: None) -> None:
         """Step until done, calling `watch` after each step.
@@ -188,89 +77,6 @@ class Search:
         """End with the best so far before the next phase or round, once the start model is trained."""
         self._stopping = True
 
-    def state(self) -> dict[str, Any]:
-        """All that decides how the search goes on, as plain data that later steps do not change.
-
-        Networks are shared, not copied: they never change.
-        """
-        found = {name: getattr(self, name) for name in STATE}
-        return found | {
-            "candidates": [replace(candidate, records=list(candidate.records)) for candidate in self.candidates],
-            **{name: list(getattr(self, name)) for name in ("refusals", "matches", "front")},
-            "seconds": dict(self.seconds),
-            "parents": list(self.parents),
-            "pools": [list(pool) for pool in self.pools],
-            "seconds_before": self.elapsed,
-            "rng": self.rng.bit_generator.state,
-            "limit": self.ledger.limit,
-            "charges": list(self.ledger.charges),
-        }
-
-    def take_up(self, state: Mapping[str, Any]) -> None:
-        """Be where a search of the same start, settings and seed was when it gave `state`."""
-        copied = {name: state[name] for name in STATE}
-        copied["candidates"] = Population(
-            replace(candidate, records=list(candidate.records)) for candidate in state["candidates"]
-        )
-        copied["pools"] = [list(pool) for pool in state["pools"]]
-        for name in ("refusals", "matches", "front", "parents"):
-            copied[name] = list(state[name])
-        copied["seconds"] = dict(state["seconds"])
-        for name, value in copied.items():
-            setattr(self, name, value)
-        self.rng.bit_generator.state = state["rng"]
-        self.ledger.limit = state["limit"]
-        self.ledger.charges = [Charge(*charge) for charge in state["charges"]]
-        self._started = self.clock()
-
-    def continue_with(self, state: Mapping[str, Any], additional: bool = False) -> None:
-        """Take up a state under the present budget and time limit, and open the search again if it had ended.
-
-        A search that an interrupt, or time before its final training, ended goes on where it was. One that had its
-        final training begins a new generation, from the winner and the parents that still have their weights.
-
-        Parameters
-        ----------
-        state : mapping
-            As `state` gave it.
-        additional : bool
-            Whether the budget comes on top of what was granted before; otherwise it takes its place.
-
-        Raises
-        ------
-        InputError
-            If the budget is smaller than before.
-        """
-        granted = self.ledger.limit
-        more = granted if additional else granted - state["granted"]
-        if more < 0:
-            raise InputError(
-                f"budget={self.settings.budget!r}: the search that is continued has been granted "
-                f"{state['granted'] / self.ledger.steps_per_epoch:g} epochs: expected as many or more."
-            )
-        self.take_up(state)
-        self.granted = granted
-        self.ledger.limit += more
-        if self.done:
-            self._open_again()
-
-    def _open_again(self) -> None:
-        if self.ended_by == "budget" or (self.ended_by == "max_time" and self.ended_in == "final"):
-            if self.ledger.left == 0:
-                return
-            others = [c for c in self.parents if c != self.best and self.candidates[c].network is not None]
-            self.parents = [self.best, *others][: self.settings.n_parents]
-            self.pools, self.phase = [], "mutation"
-        else:
-            self.phase = self.ended_in
-            # Those for whom there was no time never had a chance to show what they can do.
-            unscored = self.candidates.unscored(c for pool in self.pools for c in pool)
-            self._dismiss([unscored], [])
-            self.pools = [left for pool in self.pools if (left := [c for c in pool if c not in unscored])]
-            if not self.pools and self.phase in ("within_mutations", "between_mutations"):
-                self.phase = "mutation"
-        self.ended_by = ""
-
     def step(self) -> None:
         """Go on by one phase, or one round of matches."""
         if self.phase not in _BEGINNING and self._outlook().is_over:
@@ -295,25 +101,6 @@ class Search:
                 self._compete_between_mutations()
             case "final":
                 self._train_the_best()
-
-    def winner(self) -> Candidate:
-        """The candidate the search ends with, or would end with now."""
-        return self.candidates[self.best]
-
-    def lineage(self) -> list[LineageEntry]:
-        """The changes from the start model to the winner."""
-        return [
-            LineageEntry(
-                candidate.generation,
-                candidate.id,
-                candidate.mutation,
-                candidate.description,
-                candidate.step / self.ledger.steps_per_epoch,
-                candidate.score,
-                candidate.n_params,
-            )
-            for candidate in ancestry(self.candidates, self.best)
-        ]
 
     # The phases of Algorithm 1.
 

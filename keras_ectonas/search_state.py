@@ -1,0 +1,211 @@
+"""Where a search stands: all that decides how it goes on, as data that can be kept and taken up again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from .budget import Charge, Ledger
+from .errors import InputError
+from .fitness import Objective
+from .front import FrontMember
+from .hooks import SearchCallback
+from .lineage import Candidate, LineageEntry, Match, Refusal, TrainingJob, TrainingOutcome, ancestry
+from .network import Network
+from .planning import Plan
+from .population import Population
+from .settings import SearchSettings
+from .surgery import Surgery
+
+__all__ = ["SearchState"]
+
+Train = Callable[[Sequence[TrainingJob]], Sequence[TrainingOutcome]]
+Phase = Literal["warmup", "shrinking", "mutation", "within_mutations", "between_mutations", "final", "done"]
+
+
+@dataclass
+class SearchState:
+    """What a search is given anew each time it is taken up, and what it has come to.
+
+    Parameters
+    ----------
+    start : Network
+    settings : SearchSettings
+    objective : Objective
+    surgery : Surgery
+    ledger : Ledger
+    seed : int
+    train : callable
+        Takes a sequence of `TrainingJob` and gives as many `TrainingOutcome` in the same order.
+    start_step : int
+        Steps that the start model had been trained for before.
+    tolerance : float
+        Differences in score, as shares, that may be luck.
+    clock : callable
+        Seconds.
+    callbacks : sequence of SearchCallback
+        They follow the search.
+
+    Attributes
+    ----------
+    front : list of FrontMember
+        Of everybody who was ever scored, with weights.
+    seconds : dict of str to float
+        By the clock on the wall, for ``"training"`` and for ``"surgery"``.
+    """
+
+    start: Network
+    settings: SearchSettings
+    objective: Objective
+    surgery: Surgery
+    ledger: Ledger
+    seed: int
+    train: Train
+    start_step: int = 0
+    tolerance: float = 0.0
+    clock: Callable[[], float] = time.monotonic
+    callbacks: Sequence[SearchCallback] = ()
+
+    candidates: Population = field(default_factory=Population, init=False)
+    refusals: list[Refusal] = field(default_factory=list, init=False)
+    matches: list[Match] = field(default_factory=list, init=False)
+    front: list[FrontMember] = field(default_factory=list, init=False)
+    seconds: dict[str, float] = field(default_factory=dict, init=False)
+    phase: Phase = field(default="warmup", init=False)
+    generation: int = field(default=0, init=False)
+    parents: list[int] = field(default_factory=list, init=False)
+    pools: list[list[int]] = field(default_factory=list, init=False)
+    round: int = field(default=0, init=False)
+    plan: Plan = field(default_factory=lambda: Plan(0, 0, {}), init=False)
+    best: int = field(default=0, init=False)
+    ended_by: str = field(default="", init=False)
+    ended_in: Phase = field(default="warmup", init=False)
+    seconds_before: float = field(default=0.0, init=False)
+    granted: int = field(default=0, init=False)
+    failed_generations: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.granted = self.ledger.limit
+        self.rng = np.random.default_rng(self.seed)
+        self._started = self.clock()
+        self.candidates.join(None, "start", "start model", self.start, self.generation, self.start_step)
+
+    @property
+    def done(self) -> bool:
+        return self.phase == "done"
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the search began, as long as it ran."""
+        return self.seconds_before + self.clock() - self._started
+
+    def winner(self) -> Candidate:
+        """The candidate the search ends with, or would end with now."""
+        return self.candidates[self.best]
+
+    def lineage(self) -> list[LineageEntry]:
+        """The changes from the start model to the winner."""
+        return [
+            LineageEntry(
+                candidate.generation,
+                candidate.id,
+                candidate.mutation,
+                candidate.description,
+                candidate.step / self.ledger.steps_per_epoch,
+                candidate.score,
+                candidate.n_params,
+            )
+            for candidate in ancestry(self.candidates, self.best)
+        ]
+
+    def state(self) -> dict[str, Any]:
+        """All that decides how the search goes on, as plain data that later steps do not change.
+
+        Networks are shared, not copied: they never change.
+        """
+        found = {name: getattr(self, name) for name in _names()}
+        return found | {
+            "candidates": [replace(candidate, records=list(candidate.records)) for candidate in self.candidates],
+            **{name: list(getattr(self, name)) for name in ("refusals", "matches", "front")},
+            "seconds": dict(self.seconds),
+            "parents": list(self.parents),
+            "pools": [list(pool) for pool in self.pools],
+            "seconds_before": self.elapsed,
+            "rng": self.rng.bit_generator.state,
+            "limit": self.ledger.limit,
+            "charges": list(self.ledger.charges),
+        }
+
+    def take_up(self, state: Mapping[str, Any]) -> None:
+        """Be where a search of the same start, settings and seed was when it gave `state`."""
+        copied = {name: state[name] for name in _names()}
+        copied["candidates"] = Population(
+            replace(candidate, records=list(candidate.records)) for candidate in state["candidates"]
+        )
+        copied["pools"] = [list(pool) for pool in state["pools"]]
+        for name in ("refusals", "matches", "front", "parents"):
+            copied[name] = list(state[name])
+        copied["seconds"] = dict(state["seconds"])
+        for name, value in copied.items():
+            setattr(self, name, value)
+        self.rng.bit_generator.state = state["rng"]
+        self.ledger.limit = state["limit"]
+        self.ledger.charges = [Charge(*charge) for charge in state["charges"]]
+        self._started = self.clock()
+
+    def continue_with(self, state: Mapping[str, Any], additional: bool = False) -> None:
+        """Take up a state under the present budget and time limit, and open the search again if it had ended.
+
+        A search that an interrupt, or time before its final training, ended goes on where it was. One that had its
+        final training begins a new generation, from the winner and the parents that still have their weights.
+
+        Parameters
+        ----------
+        state : mapping
+            As `state` gave it.
+        additional : bool
+            Whether the budget comes on top of what was granted before; otherwise it takes its place.
+
+        Raises
+        ------
+        InputError
+            If the budget is smaller than before.
+        """
+        granted = self.ledger.limit
+        more = granted if additional else granted - state["granted"]
+        if more < 0:
+            raise InputError(
+                f"budget={self.settings.budget!r}: the search that is continued has been granted "
+                f"{state['granted'] / self.ledger.steps_per_epoch:g} epochs: expected as many or more."
+            )
+        self.take_up(state)
+        self.granted = granted
+        self.ledger.limit += more
+        if self.done:
+            self._open_again()
+
+    def _open_again(self) -> None:
+        if self.ended_by == "budget" or (self.ended_by == "max_time" and self.ended_in == "final"):
+            if self.ledger.left == 0:
+                return
+            others = [c for c in self.parents if c != self.best and self.candidates[c].network is not None]
+            self.parents = [self.best, *others][: self.settings.n_parents]
+            self.pools, self.phase = [], "mutation"
+        else:
+            self.phase = self.ended_in
+            # Those for whom there was no time never had a chance to show what they can do.
+            unscored = self.candidates.unscored(c for pool in self.pools for c in pool)
+            self.candidates.dismiss([unscored], [], self.best)
+            self.pools = [left for pool in self.pools if (left := [c for c in pool if c not in unscored])]
+            if not self.pools and self.phase in ("within_mutations", "between_mutations"):
+                self.phase = "mutation"
+        self.ended_by = ""
+
+
+def _names() -> list[str]:
+    """Fields that hold what a search has come to: those that it is not given."""
+    return [entry.name for entry in fields(SearchState) if not entry.init]
