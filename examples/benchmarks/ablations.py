@@ -24,17 +24,17 @@ from keras_ectonas import ECToNASTrainer
 import datasets  # isort: skip
 import topologies  # isort: skip
 
-ALL: Final = "all ideas"
+NOTHING: Final = "nothing"
+SIZE: Final = "limit on what size may cost"
 LEFT_OUT: Final[dict[str, dict[str, Any]]] = {
-    ALL: {},
     "calibrated surgery": {"surgery": "paper"},
     "final training": {"final_share": 0.0},
     "small rates at the end of a match": {"match_rate": 1.0},
     "several layers at once": {"joint_step": 0.0},
     "few children": {"max_children": None},
     "tolerance": {"tolerance": 0.0},
-    "limit on what size may cost": {"max_drop": None},
-    "archive": {"final_selection": "parents"},
+    SIZE: {"max_drop": None},
+    "archive and final training": {"final_selection": "parents", "final_share": 0.0},
 }
 """Settings that leave an idea out, by its name."""
 
@@ -43,25 +43,26 @@ def main() -> None:
     options = parse()
     images = datasets.load(options.data, options.dataset, options.samples)
     print("| without | start | seed | test accuracy | parameters | seconds |\n|---|---|---|---|---|---|")
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in (ALL, *options.without)}
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in (NOTHING, *options.without)}
     for start in options.starts:
         for seed in options.seeds:
             for name, rows in found.items():
-                row = searched(images, start, seed, options, LEFT_OUT[name])
+                row = searched(images, start, seed, options, LEFT_OUT.get(name, {}))
                 rows.append({"start": start, "seed": seed, **row})
                 print(
-                    f"| {'nothing' if name == ALL else name} | {start} | {seed} | {100 * row['accuracy']:.2f} "
+                    f"| {name} | {start} | {seed} | {100 * row['accuracy']:.2f} "
                     f"| {row['params']:,} | {row['seconds']:.0f} |",
                     flush=True,
                 )
     print("\n| without | test accuracy | difference | standard error | parameters | seconds |")
     print("|---|---|---|---|---|---|")
     for name, rows in found.items():
-        differences = [100 * (row["accuracy"] - other["accuracy"]) for row, other in zip(rows, found[ALL], strict=True)]
+        pairs = zip(rows, found[NOTHING], strict=True)
+        differences = [100 * (row["accuracy"] - other["accuracy"]) for row, other in pairs]
         error = np.std(differences, ddof=1) / np.sqrt(len(differences)) if len(differences) > 1 else np.nan
         accuracy, params, seconds = (np.mean([row[key] for row in rows]) for key in ("accuracy", "params", "seconds"))
         print(
-            f"| {'nothing' if name == ALL else name} | {100 * accuracy:.2f} | {np.mean(differences):+.2f} "
+            f"| {name} | {100 * accuracy:.2f} | {np.mean(differences):+.2f} "
             f"| {error:.2f} | {params:,.0f} | {seconds:.0f} |"
         )
     print(json.dumps(found))
@@ -94,8 +95,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, default=0.1)
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 13])
     parser.add_argument("--starts", nargs="+", default=list(topologies.TOPOLOGIES), choices=topologies.TOPOLOGIES)
-    parser.add_argument("--without", nargs="+", default=[name for name in LEFT_OUT if name != ALL], choices=LEFT_OUT)
+    parser.add_argument("--without", nargs="+", choices=LEFT_OUT, help="all that can matter")
     options = parser.parse_args()
+    if options.without is None:  # In greedy mode nobody is preferred for its size.
+        options.without = [name for name in LEFT_OUT if name != SIZE or options.greediness < 1]
     if options.data is None:
         options.samples = 1000
     return options

@@ -11,6 +11,8 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -75,17 +77,24 @@ def case(name: str, shape: tuple[int, ...], n_rows: int, batch_size: int) -> tup
 def step_times(given: Assignment, network: Network, epochs: int, repeats: int) -> tuple[float, float]:
     """Milliseconds a step: median over the repeats of fit, and of the compiled engine."""
     steps = epochs * given.data.steps_per_epoch
-    engines: dict[str, Engine] = {"fit": FitEngine(given), "compiled": CompiledEngine(given)}
-    times: dict[str, list[float]] = {name: [] for name in engines}
-    for repeat in range(repeats + 1):
-        for name, engine in engines.items():
-            began = time.perf_counter()
-            engine.train([TrainingJob(0, network, 0, steps, repeat)])
-            if repeat:
-                times[name].append(1000 * (time.perf_counter() - began) / steps)
-    for engine in engines.values():
+    engines: list[Engine] = [FitEngine(given), CompiledEngine(given)]
+    job = TrainingJob(0, network, 0, steps, 0)
+    fit, compiled = taking_turns([partial(engine.train, [job]) for engine in engines], repeats)
+    for engine in engines:
         engine.close()
-    return statistics.median(times["fit"]), statistics.median(times["compiled"])
+    return 1000 * fit / steps, 1000 * compiled / steps
+
+
+def taking_turns(works: Sequence[Callable[[], object]], repeats: int) -> list[float]:
+    """Median seconds of each; the first round of all does not count."""
+    times: list[list[float]] = [[] for _ in works]
+    for repeat in range(repeats + 1):
+        for work, seconds in zip(works, times, strict=True):
+            began = time.perf_counter()
+            work()
+            if repeat:
+                seconds.append(time.perf_counter() - began)
+    return [statistics.median(seconds) for seconds in times]
 
 
 def multiplications(network: Network) -> int:
@@ -106,20 +115,20 @@ def multiplications(network: Network) -> int:
 def matrix_product_rate(size: int = 1024, repeats: int = 7) -> float:
     """GFLOP/s of NumPy's product of two square matrices."""
     matrix = np.random.default_rng(0).random((size, size)).astype("float32")
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        matrix @ matrix
-        times.append(time.perf_counter() - began)
-    return 2 * size**3 / statistics.median(times) / 1e9
+    (seconds,) = taking_turns([lambda: matrix @ matrix], repeats)
+    return 2 * size**3 / seconds / 1e9
+
+
+def image_shape(text: str) -> tuple[int, ...]:
+    """``28x28x1`` as numbers."""
+    return tuple(int(size) for size in text.split("x"))
 
 
 def parse() -> argparse.Namespace:
-    def shape(text: str) -> tuple[int, ...]:
-        return tuple(int(size) for size in text.split("x"))
-
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shapes", nargs="+", type=shape, default=[(28, 28, 1), (32, 32, 3)], help="28x28x1, ...")
+    parser.add_argument(
+        "--shapes", nargs="+", type=image_shape, default=[(28, 28, 1), (32, 32, 3)], help="28x28x1, ..."
+    )
     parser.add_argument("--topologies", nargs="+", default=list(topologies.TOPOLOGIES), choices=topologies.TOPOLOGIES)
     parser.add_argument("--rows", type=int, default=10000)
     parser.add_argument("--batch-size", type=int, default=32)

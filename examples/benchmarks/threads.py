@@ -2,21 +2,21 @@
 
 For each of the six topologies of the paper, the compiled engine trains the same candidates with one thread and with
 several, taking turns; the median over the repeats counts, compilation does not. What the machine has to give shows in
-matrix products, computed side by side in the same way. The last line is JSON.
+matrix products, computed side by side in the same way. One thread may gain from other cores too, as XLA cuts kernels
+into pieces for all of them. The last line is JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import threadpoolctl
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -24,7 +24,7 @@ from keras_ectonas.engines.compiled import CompiledEngine
 from keras_ectonas.lineage import TrainingJob
 
 import topologies  # isort: skip
-from engine import case  # isort: skip
+from engine import case, image_shape, taking_turns  # isort: skip
 
 
 def main() -> None:
@@ -56,16 +56,14 @@ def candidates_side_by_side(name: str, options: argparse.Namespace) -> tuple[flo
     steps = options.epochs * given.data.steps_per_epoch
     jobs = [TrainingJob(number, network, 0, steps, number) for number in range(2 * options.threads)]
     engines = [CompiledEngine(given, n_threads) for n_threads in (1, options.threads)]
-    times = taking_turns([lambda engine=engine: engine.train(jobs) for engine in engines], options.repeats)
+    one, several = taking_turns([partial(engine.train, jobs) for engine in engines], options.repeats)
     for engine in engines:
         engine.close()
-    return times[0], times[1]
+    return one, several
 
 
 def of_the_machine(n_threads: int, repeats: int) -> float:
     """What matrix products gain; each thread's BLAS is to have one thread of its own."""
-    import threadpoolctl
-
     matrix = np.random.default_rng(0).random((1024, 1024)).astype("float32")
 
     def products(_: int) -> None:
@@ -83,25 +81,10 @@ def of_the_machine(n_threads: int, repeats: int) -> float:
     return one / several
 
 
-def taking_turns(works: list[Callable[[], object]], repeats: int) -> list[float]:
-    """Median seconds of each; the first round of all does not count."""
-    times: list[list[float]] = [[] for _ in works]
-    for repeat in range(repeats + 1):
-        for work, seconds in zip(works, times, strict=True):
-            began = time.perf_counter()
-            work()
-            if repeat:
-                seconds.append(time.perf_counter() - began)
-    return [statistics.median(seconds) for seconds in times]
-
-
 def parse() -> argparse.Namespace:
-    def shape(text: str) -> tuple[int, ...]:
-        return tuple(int(size) for size in text.split("x"))
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--shape", type=shape, default=(28, 28, 1), help="28x28x1")
+    parser.add_argument("--shape", type=image_shape, default=(28, 28, 1), help="28x28x1")
     parser.add_argument("--topologies", nargs="+", default=list(topologies.TOPOLOGIES), choices=topologies.TOPOLOGIES)
     parser.add_argument("--rows", type=int, default=10000)
     parser.add_argument("--epochs", type=int, default=7, help="few are compiled quickly, to slower code")
