@@ -12,7 +12,7 @@ from .outlook import Outlook
 from .settings import SearchSettings
 from .tournament import n_trainings
 
-__all__ = ["Plan", "planned", "warmup_is_fitted_to_time", "warmup_steps"]
+__all__ = ["Plan", "planned"]
 
 AUTOMATIC_CHILDREN: Final = 6
 FEWEST_CHILDREN: Final = 4
@@ -35,22 +35,6 @@ class Plan:
     n_children: int
     match_steps: int
     recovery_steps: Mapping[str, int]
-
-
-def warmup_is_fitted_to_time(settings: SearchSettings) -> bool:
-    """Whether an epoch of the warm-up has to tell the pace before its length is known."""
-    return settings.max_time is not None and settings.warmup_epochs is None
-
-
-def warmup_steps(outlook: Outlook) -> int:
-    """Training of the start model before the first generation, all in all, as far as is known yet."""
-    settings, ledger = outlook.settings, outlook.ledger
-    epochs = settings.warmup_epochs
-    if epochs is None:
-        epochs = min(10.0, 0.1 * outlook.horizon)
-    if warmup_is_fitted_to_time(settings) and ledger.spent == 0:
-        epochs = min(epochs, 1.0)
-    return min(ledger.steps_for(epochs), max(ledger.free + ledger.spent, 1))
 
 
 def planned(kinds: Sequence[str], outlook: Outlook, is_first: bool) -> Plan | None:

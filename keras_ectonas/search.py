@@ -16,18 +16,16 @@ from .limits import REMOVALS, shrunk
 from .lineage import Candidate, Match, Refusal, TrainingJob, TrainingOutcome, ancestry
 from .network import Network
 from .outlook import Outlook
-from .planning import Plan, planned, warmup_is_fitted_to_time, warmup_steps
+from .planning import Plan, planned
 from .proposals import Proposal, proposals, reason_to_refuse
 from .search_state import SearchState
 from .surgery import Operated
 from .tournament import pairings
+from .warmup import next_part
 
 __all__ = ["Search"]
 
-_BEGINNING: Final = ("warmup", "shrinking")
-"""Phases before there is anything that a search could end with."""
-
-_SEARCHING: Final = ("mutation", "within_mutations", "between_mutations")
+_SEARCHING: Final = ("warmup", "mutation", "within_mutations", "between_mutations")
 _FAILED_GENERATIONS: Final = 3
 _REASONS_SHOWN: Final = 4
 
@@ -66,7 +64,7 @@ class Search(SearchState):
                 watch(self)
             except KeyboardInterrupt:
                 self.take_up(before)
-                if self.phase in _BEGINNING:
+                if self._is_beginning:
                     raise
                 if not self.done:
                     self._end("interrupted")
@@ -79,15 +77,16 @@ class Search(SearchState):
 
     def step(self) -> None:
         """Go on by one phase, or one round of matches."""
-        if self.phase not in _BEGINNING and self._outlook().is_over:
-            self._end("max_time")
-            return
-        if self.phase not in _BEGINNING and self._stopping:
-            self._end("callback")
-            return
-        if self.phase in _SEARCHING and self._outlook().finish_is_due:
-            self._dismiss(self.pools, self.parents)
-            self.pools, self.phase = [], "final"
+        if not self._is_beginning:
+            if self._outlook().is_over:
+                self._end("max_time")
+                return
+            if self._stopping:
+                self._end("callback")
+                return
+            if self.phase in _SEARCHING and self._outlook().finish_is_due:
+                self._dismiss(self.pools, self.parents)
+                self.pools, self.phase = [], "final"
         match self.phase:
             case "warmup":
                 self._warm_up()
@@ -102,23 +101,33 @@ class Search(SearchState):
             case "final":
                 self._train_the_best()
 
+    @property
+    def _is_beginning(self) -> bool:
+        """Whether there is nothing yet that the search could end with."""
+        unscored = self.candidates[0].score is None
+        return self.phase == "shrinking" or (self.phase == "warmup" and (unscored or self._start_is_too_large))
+
+    @property
+    def _start_is_too_large(self) -> bool:
+        limit = self.settings.max_params
+        return limit is not None and self.start.n_params > limit
+
     # The phases of Algorithm 1.
 
     def _warm_up(self) -> None:
+        """One part of the start model's training before its first changes."""
         start = self.candidates[0]
-        self._train([_Order(0, warmup_steps(self._outlook()))], "warm-up")
-        outlook = self._outlook()
-        steps = warmup_steps(outlook) - start.steps if warmup_is_fitted_to_time(self.settings) else 0
-        if steps > 0 and start.status != "failed" and not outlook.is_over:
+        steps = next_part(self._outlook(), start)
+        if steps or start.score is None:
             self._train([_Order(0, steps)], "warm-up")
-        if start.status == "failed":
-            raise SearchError(
-                f"The start model cannot be trained: {start.remark}. A lower learning rate, or scaled inputs, may help."
-            )
-        self.parents = [0]
-        start.status = "parent"
-        limit = self.settings.max_params
-        self.phase = "mutation" if limit is None or self.start.n_params <= limit else "shrinking"
+            if start.status == "failed":
+                raise SearchError(
+                    f"The start model cannot be trained: {start.remark}. A lower learning rate, or scaled inputs, may "
+                    "help."
+                )
+            self.parents, start.status = [0], "parent"
+        else:
+            self.phase = "shrinking" if self._start_is_too_large else "mutation"
 
     def _shrink(self) -> None:
         """A start above ``max_params`` is made smaller, now that it has learned what is worth keeping."""
@@ -360,7 +369,7 @@ class Search(SearchState):
 
     def _job(self, order: _Order, rates: tuple[float, float]) -> TrainingJob:
         own, network = self.candidates[order.candidate], self.candidates.network(order.candidate)
-        steps, seed, is_needed = order.recovery + order.steps, own.job_seed(self.seed), self.phase in _BEGINNING
+        steps, seed, is_needed = order.recovery + order.steps, own.job_seed(self.seed), self._is_beginning
         return TrainingJob(own.id, network, own.last_step, steps, seed, own.steps, rates, is_needed)
 
     def _book(self, own: Candidate, outcome: TrainingOutcome) -> None:

@@ -13,13 +13,14 @@ from keras_ectonas.network import Network
 class FakeEngine:
     """Scores networks by `score(network, steps along the lineage)`; fails those for which `fails` gives a text.
 
-    A step of a job takes ``pace(job)`` seconds.
+    A step of a job takes ``pace(job)`` seconds. The loss on validation rows is ``loss(steps along the lineage)``.
     """
 
     score: Callable[[Network, int], float]
     fails: Callable[[TrainingJob], str] = lambda job: ""
     jobs: list[TrainingJob] = field(default_factory=list)
     pace: Callable[[TrainingJob], float] = lambda job: 0.0
+    loss: Callable[[int], float] = lambda step: 1.0
 
     def train(self, jobs: Sequence[TrainingJob]) -> list[TrainingOutcome]:
         self.jobs.extend(jobs)
@@ -30,7 +31,7 @@ class FakeEngine:
         if failure:
             return TrainingOutcome(job.network, (), job.steps // 2, 0.0, failure)
         step = job.first_step + job.steps
-        record = EpochRecord(step, self.score(job.network, step), {"val_loss": 1.0})
+        record = EpochRecord(step, self.score(job.network, step), {"val_loss": self.loss(step)})
         return TrainingOutcome(job.network, (record,), job.steps, self.pace(job) * job.steps)
 
 

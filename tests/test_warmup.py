@@ -1,0 +1,97 @@
+"""How long the start model is trained before anybody competes with it."""
+
+import pytest
+from fake_engine import FakeEngine, by_chance
+from test_search import finished, search_of
+
+EPOCH = 10
+
+
+def warmup(engine):
+    """Steps of each training before the first child's."""
+    return [job.steps for job in engine.jobs if job.candidate == 0]
+
+
+def learning(loss, **knobs):
+    engine = FakeEngine(by_chance(0), loss=loss)
+    finished(engine, steps_per_epoch=EPOCH, **{"budget": 200, "final_share": 0.4, **knobs})
+    return warmup(engine)
+
+
+def test_a_start_that_learns_no_more_has_two_parts():
+    assert learning(lambda step: 1.0) == [50, 50]
+    assert learning(lambda step: 1.0 + step) == [50, 50]
+
+
+def test_a_start_that_learns_fast_goes_on_for_half_of_what_is_not_kept_for_the_end():
+    assert sum(learning(lambda step: 0.9 ** (step / 50))) == 0.5 * 0.6 * 200 * EPOCH
+
+
+def test_it_ends_in_the_part_in_which_learning_becomes_slow():
+    # The loss falls by a tenth in each part, until step 250.
+    assert learning(lambda step: 0.9 ** (min(step, 250) / 50)) == [50] * 6
+
+
+@pytest.mark.parametrize("share", [0.04, 0.06])
+def test_learning_is_fast_if_a_twentieth_of_the_loss_goes_in_a_part(share):
+    goes_on = len(learning(lambda step: (1 - share) ** (step / 50))) > 2
+    assert goes_on == (share > 0.05)
+
+
+def test_a_loss_may_be_negative():
+    assert len(learning(lambda step: -1.0 - step)) > 2
+    assert len(learning(lambda step: -100.0 - 0.01 * step)) == 2
+
+
+@pytest.mark.parametrize(("budget", "part"), [(100, 50), (40, 20), (10, 5), (2, 1)])
+def test_parts_follow_the_budget(budget, part):
+    assert learning(lambda step: 1.0, budget=budget) == [part, part]
+
+
+@pytest.mark.parametrize("epochs", [0, 0.5, 7, 30])
+def test_a_given_length_is_kept(epochs):
+    assert learning(lambda step: 1.0 / (1 + step), warmup_epochs=epochs) == [epochs * EPOCH]
+
+
+def test_with_all_kept_for_the_end_one_step_gives_a_score():
+    assert learning(lambda step: 1.0, final_share=1.0)[0] == 1
+
+
+def test_time_bounds_it_too():
+    engine = FakeEngine(by_chance(0), loss=lambda step: 0.9 ** (step / EPOCH), pace=lambda job: 1.0)
+    search = finished(
+        engine,
+        steps_per_epoch=EPOCH,
+        clock=lambda: float(sum(job.steps for job in engine.jobs)),
+        budget=10_000,
+        max_time=1000.0,
+        final_share=0.4,
+    )
+    # There is time for 100 epochs, 40 of them for the end.
+    assert warmup(engine)[0] == EPOCH
+    assert 300 <= sum(warmup(engine)) <= 350
+    assert search.generation > 0
+
+
+@pytest.mark.parametrize(("part", "max_params", "ends"), [(1, None, False), (2, None, True), (2, 300, False)])
+def test_an_interrupt_ends_with_the_start_once_it_is_trained(part, max_params, ends):
+    engine = FakeEngine(by_chance(0))
+
+    def interrupted(jobs):
+        if len(engine.jobs) == part - 1:
+            raise KeyboardInterrupt
+        return engine.train(jobs)
+
+    search = search_of(engine, max_params=max_params)
+    search.train = interrupted
+    if not ends:
+        with pytest.raises(KeyboardInterrupt):
+            search.run()
+        return
+    search.run()
+    assert (search.ended_by, search.best, len(engine.jobs)) == ("interrupted", 0, 1)
+    again = search_of(engine, max_params=max_params)
+    again.continue_with(search.state())
+    again.run()
+    assert again.ended_by == "budget"
+    assert again.generation > 0
