@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,9 +15,20 @@ from .settings import SearchSettings
 __all__ = ["Judge"]
 
 
+class _Preference(NamedTuple):
+    """More is better; a later part decides between those who are equal in the parts before."""
+
+    is_good_enough: bool
+    fitness: float
+    second: float
+
+
 @dataclass(frozen=True)
 class Judge:
     """Compares candidates by equation (2), and knows what may be luck.
+
+    Where the score alone counts, the loss on the validation rows decides between candidates whose scores luck could
+    have set apart: it weighs how wrong or right each answer is, where an accuracy counts.
 
     Parameters
     ----------
@@ -33,34 +45,40 @@ class Judge:
     tolerance: float
     rng: np.random.Generator
 
-    def preference(
-        self, own: Candidate, parent: Candidate, greediness: float, top: float | None
-    ) -> tuple[float, float, float]:
-        """What matches are decided by, larger is better: fitness, then the smaller size.
+    def leaders(
+        self, candidates: Sequence[Candidate], pool: Sequence[int], n_winners: int, greediness: float
+    ) -> list[int]:
+        """The best `n_winners` of a pool, or of a match, who have not failed, best first."""
+        top = self._best_score(candidates)
+        preferences = {
+            number: self._in_match(candidates[number], candidates, greediness, top)
+            for number in pool
+            if candidates[number].status != "failed"
+        }
+        left = sorted(preferences, key=preferences.__getitem__, reverse=True)
+        winners: list[int] = []
+        while left and len(winners) < n_winners:
+            close = left[:1]
+            if greediness == 1 and self._loss_may_decide:
+                fitness = preferences[left[0]].fitness
+                close = [number for number in left if preferences[number].fitness >= fitness - self.tolerance]
+            winners.append(min(close, key=lambda number: candidates[number].loss))
+            left.remove(winners[-1])
+        return winners
 
-        Parameters
-        ----------
-        own, parent : Candidate
-        greediness : float
-        top : float or None
-            The best score seen so far.
-        """
+    def choice(self, candidates: Sequence[Candidate], best: int, parents: Sequence[int]) -> int:
+        """Whom the search would end with: one of the new parents or, unless as published, the best so far."""
         if self.settings.selection == "random":
-            return 0.0, float(self.rng.random()), 0.0
-        fitness = self.objective.fitness(own.score, own.n_params, parent.score, parent.n_params, greediness)
-        return self._if_good_enough(own, greediness, top, fitness - self._handicap(own, parent), -own.n_params)
-
-    def final_preference(
-        self, own: Candidate, start: Candidate, best: Candidate, top: float | None
-    ) -> tuple[float, float, float]:
-        """What decides whether a candidate takes the place of the best so far: fitness, then the score."""
-        fitness = self._final_fitness(own, start) - self._handicap(own, best)
-        return self._if_good_enough(own, self.settings.greediness, top, fitness, self.objective.goodness(own.score))
-
-    def best_score(self, candidates: Iterable[Candidate]) -> float | None:
-        """The best among their scores; None if nobody has been scored."""
-        scores = [own.score for own in candidates if own.score is not None and own.status != "failed"]
-        return max(scores, key=self.objective.goodness, default=None)
+            return parents[0]
+        rivals = [best, *parents] if self.settings.final_selection == "archive" else list(parents)
+        top = self._best_score(candidates)
+        if self.settings.greediness == 1 and self._loss_may_decide:
+            close = [
+                number for number in rivals if self.objective.gain(candidates[number].score, top) >= -self.tolerance
+            ]
+            if close:
+                return min(close, key=lambda number: candidates[number].loss)
+        return max(rivals, key=lambda number: self._in_the_end(candidates[number], candidates, best, top))
 
     def holds_its_own(self, own: Candidate, best: Candidate) -> bool:
         """Whether the final training, of the same network, keeps up with the best score so far.
@@ -69,21 +87,44 @@ class Judge:
         """
         return best.score is None or self.objective.gain(own.score, best.score) >= -self.tolerance
 
-    def _final_fitness(self, own: Candidate, start: Candidate) -> float:
-        greediness = self.settings.greediness
-        return self.objective.fitness(own.score, own.n_params, start.score, start.n_params, greediness)
+    @property
+    def _loss_may_decide(self) -> bool:
+        """A score that is a loss or an error is as fine already."""
+        return self.tolerance > 0 and not self.objective.relative and self.settings.selection == "fitness"
+
+    def _best_score(self, candidates: Sequence[Candidate]) -> float | None:
+        """The best among their scores; None if nobody has been scored."""
+        scores = [own.score for own in candidates if own.score is not None and own.status != "failed"]
+        return max(scores, key=self.objective.goodness, default=None)
+
+    def _in_match(
+        self, own: Candidate, candidates: Sequence[Candidate], greediness: float, top: float | None
+    ) -> _Preference:
+        """Fitness in relation to the parent, then the smaller size."""
+        if self.settings.selection == "random":
+            return _Preference(True, float(self.rng.random()), 0.0)
+        parent = candidates[own.parent or 0]
+        fitness = self.objective.fitness(own.score, own.n_params, parent.score, parent.n_params, greediness)
+        return self._if_good_enough(own, greediness, top, fitness - self._handicap(own, parent), -own.n_params)
+
+    def _in_the_end(self, own: Candidate, candidates: Sequence[Candidate], best: int, top: float | None) -> _Preference:
+        """Fitness in relation to the start model, then the score."""
+        start, greediness = candidates[0], self.settings.greediness
+        fitness = self.objective.fitness(own.score, own.n_params, start.score, start.n_params, greediness)
+        fitness -= self._handicap(own, candidates[best])
+        return self._if_good_enough(own, greediness, top, fitness, self.objective.goodness(own.score))
 
     def _if_good_enough(
         self, own: Candidate, greediness: float, top: float | None, fitness: float, second: float
-    ) -> tuple[float, float, float]:
+    ) -> _Preference:
         """The preference; whose score has dropped too far is behind all others, and there the score decides.
 
         Step by step, equation (2) would exchange the whole score for a small network.
         """
         most = self.settings.max_drop
         if greediness == 1 or most is None or self.objective.gain(own.score, top) >= -most:
-            return 1.0, fitness, second
-        return 0.0, self.objective.goodness(own.score), second
+            return _Preference(True, fitness, second)
+        return _Preference(False, self.objective.goodness(own.score), second)
 
     def _handicap(self, own: Candidate, reference: Candidate) -> float:
         """By how much a candidate has to be better than one that is larger, where size does not count.

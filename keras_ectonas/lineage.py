@@ -5,6 +5,7 @@ Plain data. Failure is data too: a candidate that diverged is recorded like one 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
@@ -161,6 +162,11 @@ class Candidate:
     def last_step(self) -> int:
         """Optimizer steps along the lineage, its own included."""
         return self.step + self.steps
+
+    @property
+    def loss(self) -> float:
+        """On the validation rows when they were last looked at; infinite before."""
+        return self.records[-1].logs["val_loss"] if self.records else math.inf
 
     def job_seed(self, search_seed: int) -> int:
         """From the search's seed, the candidate and its progress alone: no order of work can change it."""

@@ -191,8 +191,10 @@ class Search(SearchState):
         self._dismiss([self.pools[0], self.parents], winners)
         for candidate in winners:
             self.candidates[candidate].status = "parent"
-        self.parents = winners
-        self._select_best()
+        self.parents, previous = winners, self.best
+        self.best = self._judge.choice(self.candidates, previous, winners)
+        if previous not in (self.best, *winners):
+            self.candidates[previous].network = None
         self.phase = "mutation"
         for callback in self.callbacks:
             callback.on_generation_end(self)
@@ -340,14 +342,7 @@ class Search(SearchState):
                 callback.on_match_end(self, players, winner)
 
     def _leaders(self, pool: Sequence[int], n_winners: int, greediness: float) -> list[int]:
-        """The best `n_winners` of those who have not failed, best first."""
-        top = self._judge.best_score(self.candidates)
-        preferences = {}
-        for own in (self.candidates[candidate] for candidate in pool):
-            if own.status != "failed":
-                parent = self.candidates[own.parent or 0]
-                preferences[own.id] = self._judge.preference(own, parent, greediness, top)
-        return sorted(preferences, key=preferences.__getitem__, reverse=True)[:n_winners]
+        return self._judge.leaders(self.candidates, pool, n_winners, greediness)
 
     def _dismiss(self, pools: Sequence[Sequence[int]], kept: Sequence[int]) -> None:
         self.candidates.dismiss(pools, kept, self.best)
@@ -377,23 +372,6 @@ class Search(SearchState):
         if outcome.records and own.network is not None:
             scored = FrontMember(own.id, own.last_step, own.n_params, outcome.records[-1].score, own.network)
             self.front = extended_front(self.front, scored, self.objective)
-
-    # The final selection.
-
-    def _select_best(self) -> None:
-        """Among the best so far and the new parents, or among the new parents alone, as published."""
-        rivals = list(self.parents)
-        if self.settings.final_selection == "archive":
-            rivals.insert(0, self.best)
-        previous = self.best
-        if self.settings.selection == "random":
-            self.best = self.parents[0]
-        else:
-            start, best = self.candidates[0], self.candidates[previous]
-            top = self._judge.best_score(self.candidates)
-            self.best = max(rivals, key=lambda c: self._judge.final_preference(self.candidates[c], start, best, top))
-        if previous != self.best and previous not in self.parents:
-            self.candidates[previous].network = None
 
 
 def _winner_of(pair: tuple[int, int], winners: Sequence[int]) -> int | None:

@@ -1,0 +1,80 @@
+"""Who is preferred, and what is left to luck."""
+
+import numpy as np
+import pytest
+from test_search import dense_start
+
+from keras_ectonas.fitness import Objective
+from keras_ectonas.judging import Judge
+from keras_ectonas.lineage import EpochRecord, TrainingOutcome
+from keras_ectonas.population import Population
+from keras_ectonas.settings import SearchSettings
+
+ACCURACY = Objective("accuracy")
+LUCK = 0.02
+
+
+def judge(objective=ACCURACY, tolerance=LUCK, **knobs):
+    return Judge(SearchSettings(**knobs), objective, tolerance, np.random.default_rng(0))
+
+
+def scored(*results):
+    """A start that scores 0.5, and children of it with these scores and losses, all of one size."""
+    network, candidates = dense_start(), Population()
+    for score, loss in ((0.5, 1.0), *results):
+        parent = candidates[0] if candidates else None
+        own = candidates.join(parent, "identity", "", network, 1, 0)
+        own.book(TrainingOutcome(network, (EpochRecord(1, score, {"val_loss": loss}),), 1, 0.0), 3)
+    return candidates
+
+
+@pytest.mark.parametrize(("score", "winner"), [(0.80, 2), (0.79, 2), (0.77, 1)])
+def test_the_loss_decides_between_scores_that_luck_could_set_apart(score, winner):
+    candidates = scored((0.80, 0.6), (score, 0.5))
+    assert judge().leaders(candidates, [1, 2], 1, 1.0) == [winner]
+    assert judge().choice(candidates, 1, [2]) == winner
+
+
+def test_without_luck_the_score_decides():
+    candidates = scored((0.801, 0.6), (0.80, 0.5))
+    assert judge(tolerance=0.0).leaders(candidates, [1, 2], 1, 1.0) == [1]
+    assert judge(tolerance=0.0).choice(candidates, 1, [2]) == 1
+
+
+def test_a_score_that_is_an_error_decides_alone():
+    candidates = scored((0.30, 0.6), (0.301, 0.5))
+    assert judge(Objective("error", higher_is_better=False, relative=True)).leaders(candidates, [1, 2], 1, 1.0) == [1]
+
+
+def test_where_size_counts_fitness_decides():
+    candidates = scored((0.801, 0.6), (0.80, 0.5))
+    compressing = judge(greediness=0.5)
+    assert compressing.leaders(candidates, [1, 2], 1, 0.5) == [1]
+    assert compressing.choice(candidates, 1, [2]) == 1
+    assert compressing.leaders(candidates, [1, 2], 1, 1.0) == [2]
+
+
+def test_winners_come_best_first():
+    candidates = scored((0.80, 0.6), (0.79, 0.5), (0.60, 0.1), (0.799, 0.55))
+    assert judge().leaders(candidates, [1, 2, 3, 4], 3, 1.0) == [2, 4, 1]
+
+
+def test_one_small_loss_after_the_other_cannot_lead_far_below_the_best_score():
+    candidates = scored(*((0.80 - 0.005 * n, 0.6 - 0.01 * n) for n in range(10)))
+    best = 1
+    for child in range(2, len(candidates)):
+        best = judge().choice(candidates, best, [child])
+    assert candidates[best].score >= 0.80 - LUCK
+
+
+def test_who_failed_wins_nothing():
+    candidates = scored((0.80, 0.6), (0.79, 0.5))
+    candidates[2].status = "failed"
+    assert judge().leaders(candidates, [1, 2], 2, 1.0) == [1]
+
+
+def test_a_random_choice_looks_at_nothing():
+    candidates = scored((0.9, 0.1), (0.1, 3.0))
+    random = judge(selection="random")
+    assert {random.leaders(candidates, [1, 2], 1, 1.0)[0] for _ in range(50)} == {1, 2}
+    assert random.choice(candidates, 1, [2]) == 2
