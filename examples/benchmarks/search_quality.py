@@ -42,7 +42,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     found: list[dict[str, Any]] = []
     for name in options.datasets:
-        images = datasets.load(options.data, name, options.samples)
+        images = datasets.load(options.data, name, options.samples or None)
         for seed in options.seeds:
             found += compared(images, name, seed, options)
     print(json.dumps(found))
@@ -88,11 +88,13 @@ def knobs(seed: int, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def default(images: Any, seed: int, options: argparse.Namespace, models: dict[str, Any]) -> Any:
-    return ECToNASClassifier(greediness=options.greediness, **knobs(seed, options))
+    return ECToNASClassifier(greediness=options.greediness, max_params=options.max_params, **knobs(seed, options))
 
 
 def default_medium(images: Any, seed: int, options: argparse.Namespace, models: dict[str, Any]) -> Any:
-    return ECToNASTrainer(start(images, seed), greediness=options.greediness, **knobs(seed, options))
+    return ECToNASTrainer(
+        start(images, seed), greediness=options.greediness, max_params=options.max_params, **knobs(seed, options)
+    )
 
 
 def paper_medium(images: Any, seed: int, options: argparse.Namespace, models: dict[str, Any]) -> Any:
@@ -150,10 +152,11 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with data sets; without it scikit-learn's digits")
     parser.add_argument("--datasets", nargs="+", default=["fashion_mnist", "cifar10"])
-    parser.add_argument("--samples", type=int, default=10000, help="training rows")
+    parser.add_argument("--samples", type=int, default=10000, help="training rows; 0: all")
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--budget", type=float, help="epochs for each method in place of seconds")
     parser.add_argument("--greediness", type=float, default=1.0)
+    parser.add_argument("--max-params", type=int, help="for searches by default rules")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
     parser.add_argument("--methods", nargs="+", default=AT_HAND, choices=list(METHODS))
     options = parser.parse_args()
