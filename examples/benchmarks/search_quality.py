@@ -43,6 +43,8 @@ def main() -> None:
     found: list[dict[str, Any]] = []
     for name in options.datasets:
         images = datasets.load(options.data, name, options.samples or None)
+        if options.flat:
+            images = images._replace(x_train=flat(images.x_train), x_test=flat(images.x_test))
         for seed in options.seeds:
             found += compared(images, name, seed, options)
     print(json.dumps(found))
@@ -131,10 +133,14 @@ class Flat(MLPClassifier):
     """Takes images row by row."""
 
     def fit(self, X: Any, y: Any) -> Any:
-        return super().fit(X.reshape(len(X), -1), y)
+        return super().fit(flat(X), y)
 
     def score(self, X: Any, y: Any) -> float:
-        return float(super().score(X.reshape(len(X), -1), y))
+        return float(super().score(flat(X), y))
+
+
+def flat(rows: Any) -> Any:
+    return rows.reshape(len(rows), -1)
 
 
 def start(images: Any, seed: int) -> Any:
@@ -153,6 +159,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder with data sets; without it scikit-learn's digits")
     parser.add_argument("--datasets", nargs="+", default=["fashion_mnist", "cifar10"])
     parser.add_argument("--samples", type=int, default=10000, help="training rows; 0: all")
+    parser.add_argument("--flat", action="store_true", help="rows of numbers, as the census data are, and no images")
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--budget", type=float, help="epochs for each method in place of seconds")
     parser.add_argument("--greediness", type=float, default=1.0)
