@@ -314,7 +314,7 @@ def exchange_networks(folder):
     ],
 )
 def test_what_was_not_written_here_is_refused(tmp_path, tamper, message):
-    stepped(tmp_path, 3)
+    stepped(tmp_path, 5)
     tamper(tmp_path)
     before = snapshot(tmp_path)
     with pytest.raises(InputError, match=message):

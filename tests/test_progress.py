@@ -89,7 +89,7 @@ def test_time_left_follows_the_pace_and_the_limit():
     with Progress(1, stream, clock=lambda: next(now)) as progress:
         search.step()
         progress.update(search)
-    assert "6.0 of 60.0 epochs, 54.0 left (about 0:10)" in stream.getvalue()
+    assert "1.0 of 60.0 epochs, 59.0 left (about 0:10)" in stream.getvalue()
 
 
 def test_file_gets_no_control_characters_whatever_the_environment_says(tmp_path, monkeypatch):
