@@ -67,15 +67,21 @@ def compared(images: Any, name: str, seed: int, options: argparse.Namespace) -> 
             "epochs": getattr(estimator, "n_epochs_", None) or estimator.n_iter_,
         }
         models[method] = getattr(estimator, "model_", None)
-        row["params"] = models[method].count_params() if models[method] is not None else None
+        row["params"] = n_params(estimator)
         row["winner"] = estimator.lineage_[-1].description if hasattr(estimator, "lineage_") else ""
         rows.append(row)
         print(
-            f"| {name} | {method} | {seed} | {100 * row['accuracy']:.2f} | {row['params'] or '':,} "
+            f"| {name} | {method} | {seed} | {100 * row['accuracy']:.2f} | {row['params']:,} "
             f"| {row['seconds']:.0f} | {row['epochs']:.0f} | {row['winner']} |",
             flush=True,
         )
     return rows
+
+
+def n_params(estimator: Any) -> int:
+    if hasattr(estimator, "model_"):
+        return int(estimator.model_.count_params())
+    return sum(part.size for part in (*estimator.coefs_, *estimator.intercepts_))
 
 
 def shared(seed: int, options: argparse.Namespace) -> dict[str, Any]:
