@@ -20,11 +20,14 @@ class Objective:
     relative : bool
         Whether a gain counts in relation to the parent's score. It must for losses and errors, whose unit is
         arbitrary; an accuracy is a share already.
+    is_accuracy : bool
+        Whether it counts right answers. On few rows that is a matter of luck, and the loss tells more.
     """
 
     name: str
     higher_is_better: bool = True
     relative: bool = False
+    is_accuracy: bool = False
 
     def goodness(self, score: float | None) -> float:
         """The score, turned so that more is better; what could not be scored is worst."""

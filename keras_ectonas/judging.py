@@ -27,8 +27,8 @@ class _Preference(NamedTuple):
 class Judge:
     """Compares candidates by equation (2), and knows what may be luck.
 
-    Where the score alone counts, the loss on the validation rows decides between candidates whose scores luck could
-    have set apart: it weighs how wrong or right each answer is, where an accuracy counts.
+    Where an accuracy alone counts, the loss on the validation rows decides between candidates that luck could have set
+    apart: it weighs how right or wrong each answer is.
 
     Parameters
     ----------
@@ -89,8 +89,8 @@ class Judge:
 
     @property
     def _loss_may_decide(self) -> bool:
-        """A score that is a loss or an error is as fine already."""
-        return self.tolerance > 0 and not self.objective.relative and self.settings.selection == "fitness"
+        """Any other score may well be asked for because the loss says little about it."""
+        return self.objective.is_accuracy and self.tolerance > 0 and self.settings.selection == "fitness"
 
     def _best_score(self, candidates: Sequence[Candidate]) -> float | None:
         """The best among their scores; None if nobody has been scored."""

@@ -21,6 +21,8 @@ __all__ = ["Scoring", "resolve_scoring"]
 
 _ACCURACIES = frozenset({"accuracy", "acc", "binary_accuracy", "categorical_accuracy", "sparse_categorical_accuracy"})
 
+_ACCURACY = Objective("accuracy", is_accuracy=True)
+
 
 @dataclass(frozen=True)
 class Scoring:
@@ -105,7 +107,7 @@ def resolve_scoring(scoring: Any, compilation: Compilation, task: Task, weighted
         return Scoring(Objective("loss", higher_is_better=False, relative=True), log_name="loss")
     if name in metrics:
         higher = _higher_is_better(name, metrics[name])
-        return Scoring(Objective(name, higher, relative=not higher), log_name=name)
+        return Scoring(Objective(name, higher, relative=not higher, is_accuracy=name in _ACCURACIES), log_name=name)
     try:
         scorer = get_scorer(scoring)
     except ValueError as error:
@@ -113,7 +115,8 @@ def resolve_scoring(scoring: Any, compilation: Compilation, task: Task, weighted
             f"scoring={scoring!r}: expected 'loss', a metric of the compiled model ({sorted(metrics)}) "
             f"or a scikit-learn scorer such as {get_scorer_names()[:3]}."
         ) from error
-    return Scoring(Objective(scoring, relative=scoring.startswith("neg_")), scorer=scorer)
+    objective = Objective(scoring, relative=scoring.startswith("neg_"), is_accuracy=scoring in _ACCURACIES)
+    return Scoring(objective, scorer=scorer)
 
 
 def _default_scoring(metrics: Mapping[str, Any], task: Task, weighted: bool) -> Scoring:
@@ -121,11 +124,11 @@ def _default_scoring(metrics: Mapping[str, Any], task: Task, weighted: bool) -> 
         return Scoring(Objective("loss", higher_is_better=False, relative=True), log_name="loss")
     if weighted:
         # Keras leaves the weights out of its plain metrics.
-        return Scoring(Objective("accuracy"), scorer=get_scorer("accuracy"), weighted=True)
+        return Scoring(_ACCURACY, scorer=get_scorer("accuracy"), weighted=True)
     for name in metrics:
         if name in _ACCURACIES:
-            return Scoring(Objective(name), log_name=name)
-    return Scoring(Objective("accuracy"), scorer=get_scorer("accuracy"))
+            return Scoring(Objective(name, is_accuracy=True), log_name=name)
+    return Scoring(_ACCURACY, scorer=get_scorer("accuracy"))
 
 
 def _log_name(metric: Any) -> str:

@@ -106,9 +106,9 @@ class SearchSettings:
         steps.
     tolerance : float
         Scores that differ by no more than this over the square root of the number of validation rows may differ by
-        luck. Where the score alone counts, the loss on these rows then decides, and a child smaller than its parent has
-        to be better by half of that; the final training may end that much below the best score that was seen. An
-        accuracy's standard error is at most 0.5.
+        luck. Where an accuracy alone counts, the loss on these rows then decides. In greedy mode a child smaller than
+        its parent has to be better by half of that, and the final training may end that much below the best score that
+        was seen. An accuracy's standard error is at most 0.5.
     max_drop : float or None
         A candidate that scores worse by more than this than the best one that the search has seen is never preferred
         for its size: a share for an accuracy, in relation to the best for a loss or an error. None: equation (2) alone.

@@ -134,3 +134,13 @@ def test_batches_are_of_one_size_and_hold_every_row():
 @pytest.mark.parametrize(("n", "expected"), [(100, 100), (2048, 2048), (4096, 2048), (6000, 2000), (2049, 1025)])
 def test_evaluation_batches_are_equal_as_far_as_possible(n, expected):
     assert evaluation_batch(n) == expected
+
+
+@pytest.mark.parametrize("metrics", [(), ("accuracy",)])
+@pytest.mark.parametrize(
+    ("scoring", "expected"), [(None, True), ("accuracy", True), ("recall_macro", False), ("loss", False)]
+)
+def test_an_accuracy_is_known_as_one(scoring, metrics, expected):
+    compilation = Compilation({}, "sparse_categorical_crossentropy", metrics)
+    assert resolve_scoring(scoring, compilation, TASK).objective.is_accuracy == expected
+    assert resolve_scoring(scoring, compilation, TASK, weighted=True).objective.is_accuracy == expected

@@ -10,7 +10,7 @@ from keras_ectonas.lineage import EpochRecord, TrainingOutcome
 from keras_ectonas.population import Population
 from keras_ectonas.settings import SearchSettings
 
-ACCURACY = Objective("accuracy")
+ACCURACY = Objective("accuracy", is_accuracy=True)
 LUCK = 0.02
 
 
@@ -41,9 +41,11 @@ def test_without_luck_the_score_decides():
     assert judge(tolerance=0.0).choice(candidates, 1, [2]) == 1
 
 
-def test_a_score_that_is_an_error_decides_alone():
-    candidates = scored((0.30, 0.6), (0.301, 0.5))
-    assert judge(Objective("error", higher_is_better=False, relative=True)).leaders(candidates, [1, 2], 1, 1.0) == [1]
+@pytest.mark.parametrize(("objective", "winner"), [(Objective("recall"), 2), (Objective("error", False, True), 1)])
+def test_any_other_score_decides_alone(objective, winner):
+    candidates = scored((0.30, 0.5 + 0.1 * (winner == 1)), (0.301, 0.5 + 0.1 * (winner == 2)))
+    assert judge(objective).leaders(candidates, [1, 2], 1, 1.0) == [winner]
+    assert judge(objective).choice(candidates, 1, [2]) == winner
 
 
 def test_where_size_counts_fitness_decides():
