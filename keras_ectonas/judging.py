@@ -73,9 +73,7 @@ class Judge:
         rivals = [best, *parents] if self.settings.final_selection == "archive" else list(parents)
         top = self._best_score(candidates)
         if self.settings.greediness == 1 and self._loss_may_decide:
-            close = [
-                number for number in rivals if self.objective.gain(candidates[number].score, top) >= -self.tolerance
-            ]
+            close = [number for number in rivals if self._may_be_as_good(candidates[number].score, top)]
             if close:
                 return min(close, key=lambda number: candidates[number].loss)
         return max(rivals, key=lambda number: self._in_the_end(candidates[number], candidates, best, top))
@@ -85,7 +83,11 @@ class Judge:
 
         That is the largest of many, and so partly luck: a difference within the tolerance does not count.
         """
-        return best.score is None or self.objective.gain(own.score, best.score) >= -self.tolerance
+        return best.score is None or self._may_be_as_good(own.score, best.score)
+
+    def _may_be_as_good(self, score: float | None, reference: float | None) -> bool:
+        """Whether luck could have put the score where it is below the reference."""
+        return self.objective.gain(score, reference) >= -self.tolerance
 
     @property
     def _loss_may_decide(self) -> bool:

@@ -48,6 +48,11 @@ class EpochRecord:
     score: float
     logs: Mapping[str, float]
 
+    @property
+    def loss(self) -> float:
+        """On the validation rows."""
+        return self.logs["val_loss"]
+
 
 @dataclass(frozen=True)
 class TrainingJob:
@@ -166,7 +171,7 @@ class Candidate:
     @property
     def loss(self) -> float:
         """On the validation rows when they were last looked at; infinite before."""
-        return self.records[-1].logs["val_loss"] if self.records else math.inf
+        return self.records[-1].loss if self.records else math.inf
 
     def job_seed(self, search_seed: int) -> int:
         """From the search's seed, the candidate and its progress alone: no order of work can change it."""

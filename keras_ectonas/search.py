@@ -39,7 +39,7 @@ class _Order(NamedTuple):
 
 
 class Search(SearchState):
-    """A search under way: `step` takes it from one phase, or one round of matches, to the next.
+    """A search under way: `step` takes it from one phase to the next, or on within it.
 
     Parameters and attributes are those of `SearchState`.
     """
@@ -76,7 +76,7 @@ class Search(SearchState):
         self._stopping = True
 
     def step(self) -> None:
-        """Go on by one phase, or one round of matches."""
+        """Go on by one phase, one part of the warm-up or one round of matches."""
         if not self._is_beginning:
             if self._outlook().is_over:
                 self._end("max_time")

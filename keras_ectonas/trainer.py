@@ -104,8 +104,8 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         candidate's part of a match. Those of the search are used as they are.
     checkpoint : str, path or None
         A folder that the search is kept in, so that it can go on after whatever ends it: its state is written after
-        the warm-up and after each round of matches. One search has one folder; a folder that holds a search is refused
-        unless `resume` is set.
+        each part of the warm-up and after each round of matches. One search has one folder; a folder that holds a
+        search is refused unless `resume` is set.
     resume : bool
         Whether the search in the folder is continued, if there is one. It ends as if it had never stopped; a larger
         `budget`, or more time, lets a search go on that had ended.
@@ -186,7 +186,7 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         The name of the score, and whether more of it is better.
     seconds_ : float
         That the search took.
-    ended_by_ : {"budget", "max_time", "interrupted"}
+    ended_by_ : {"budget", "max_time", "interrupted", "callback"}
     classes_ : ndarray
         For labels: in the order of the columns of ``predict_proba``.
     n_features_in_ : int

@@ -53,8 +53,8 @@ def _fitting(outlook: Outlook, start: Candidate, steps: int) -> int:
 def _learns_fast(records: Sequence[EpochRecord], part: int) -> bool:
     """Whether the loss of the last part is far below that of the part before."""
     end = records[-1].step
-    recent = [record.logs["val_loss"] for record in records if record.step > end - part]
-    before = [record.logs["val_loss"] for record in records if end - 2 * part < record.step <= end - part]
+    recent = [record.loss for record in records if record.step > end - part]
+    before = [record.loss for record in records if end - 2 * part < record.step <= end - part]
     if not before:
         return True
     reference = sum(before) / len(before)

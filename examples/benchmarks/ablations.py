@@ -27,6 +27,7 @@ import topologies  # isort: skip
 NOTHING: Final = "nothing"
 SIZE: Final = "limit on what size may cost"
 LEFT_OUT: Final[dict[str, dict[str, Any]]] = {
+    "warm-up that follows the loss": {"warmup_epochs": 10.0},
     "calibrated surgery": {"surgery": "paper"},
     "final training": {"final_share": 0.0},
     "small rates at the end of a match": {"match_rate": 1.0},
