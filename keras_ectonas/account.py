@@ -147,6 +147,7 @@ def candidate_columns(search: Search) -> Table:
         generation=[c.generation for c in candidates],
         n_params=[c.n_params for c in candidates],
         score=[c.score for c in candidates],
+        val_loss=[c.val_loss if c.records else None for c in candidates],
         status=["winner" if c.id == search.best else c.status for c in candidates],
         description=[c.description for c in candidates],
         mutation=[c.mutation for c in candidates],

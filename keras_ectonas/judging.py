@@ -38,12 +38,16 @@ class Judge:
         Differences in score, as shares, that may be luck.
     rng : numpy.random.Generator
         For ``selection="random"``.
+    is_penalised : bool
+        Whether the loss holds penalties on weights or activities. It then says little about the answers, and decides
+        nothing.
     """
 
     settings: SearchSettings
     objective: Objective
     tolerance: float
     rng: np.random.Generator
+    is_penalised: bool = False
 
     def leaders(
         self, candidates: Sequence[Candidate], pool: Sequence[int], n_winners: int, greediness: float
@@ -62,12 +66,16 @@ class Judge:
             if greediness == 1 and self._loss_may_decide:
                 fitness = preferences[left[0]].fitness
                 close = [number for number in left if preferences[number].fitness >= fitness - self.tolerance]
-            winners.append(min(close, key=lambda number: candidates[number].loss))
+            winners.append(min(close, key=lambda number: candidates[number].val_loss))
             left.remove(winners[-1])
         return winners
 
     def choice(self, candidates: Sequence[Candidate], best: int, parents: Sequence[int]) -> int:
-        """Whom the search would end with: one of the new parents or, unless as published, the best so far."""
+        """Whom the search would end with: one of the new parents or, unless as published, the best so far.
+
+        Where the loss may decide, it does among those whom luck could have set below the best score ever seen; as long
+        as nobody is, the score does.
+        """
         if self.settings.selection == "random":
             return parents[0]
         rivals = [best, *parents] if self.settings.final_selection == "archive" else list(parents)
@@ -75,13 +83,13 @@ class Judge:
         if self.settings.greediness == 1 and self._loss_may_decide:
             close = [number for number in rivals if self._may_be_as_good(candidates[number].score, top)]
             if close:
-                return min(close, key=lambda number: candidates[number].loss)
+                return min(close, key=lambda number: candidates[number].val_loss)
         return max(rivals, key=lambda number: self._in_the_end(candidates[number], candidates, best, top))
 
     def holds_its_own(self, own: Candidate, best: Candidate) -> bool:
-        """Whether the final training, of the same network, keeps up with the best score so far.
+        """Whether the final training keeps up with the score of the network that it began with.
 
-        That is the largest of many, and so partly luck: a difference within the tolerance does not count.
+        That was chosen among many, and so is partly luck: a difference within the tolerance does not count.
         """
         return best.score is None or self._may_be_as_good(own.score, best.score)
 
@@ -92,11 +100,16 @@ class Judge:
     @property
     def _loss_may_decide(self) -> bool:
         """Any other score may well be asked for because the loss says little about it."""
-        return self.objective.is_accuracy and self.tolerance > 0 and self.settings.selection == "fitness"
+        is_telling = self.objective.is_accuracy and not self.is_penalised
+        return is_telling and self.tolerance > 0 and self.settings.selection == "fitness"
 
     def _best_score(self, candidates: Sequence[Candidate]) -> float | None:
-        """The best among their scores; None if nobody has been scored."""
-        scores = [own.score for own in candidates if own.score is not None and own.status != "failed"]
+        """The best score of those who may win, whether they did or not; None if nobody has been scored."""
+        scores = [
+            own.score
+            for own in candidates
+            if own.score is not None and own.status != "failed" and not self.settings.is_too_large(own.n_params)
+        ]
         return max(scores, key=self.objective.goodness, default=None)
 
     def _in_match(

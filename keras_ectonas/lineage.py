@@ -49,7 +49,7 @@ class EpochRecord:
     logs: Mapping[str, float]
 
     @property
-    def loss(self) -> float:
+    def val_loss(self) -> float:
         """On the validation rows."""
         return self.logs["val_loss"]
 
@@ -74,6 +74,8 @@ class TrainingJob:
         Optimizer steps that the candidate itself has had.
     is_needed : bool
         Whether it is trained for an epoch even if time is up. Others are then left as they are.
+    steps_in_all : int
+        Of this job and of those that may follow it with the same layers, at most; 0 if none will.
     """
 
     candidate: int
@@ -84,6 +86,7 @@ class TrainingJob:
     steps_before: int = 0
     rates: tuple[float, float] = (1.0, 1.0)
     is_needed: bool = False
+    steps_in_all: int = 0
 
     @property
     def is_annealed(self) -> bool:
@@ -116,6 +119,11 @@ class TrainingOutcome:
     steps: int
     seconds: float
     failure: str = ""
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether there was no time for the job."""
+        return not self.steps and not self.records and not self.failure
 
 
 @dataclass
@@ -169,9 +177,9 @@ class Candidate:
         return self.step + self.steps
 
     @property
-    def loss(self) -> float:
+    def val_loss(self) -> float:
         """On the validation rows when they were last looked at; infinite before."""
-        return self.records[-1].loss if self.records else math.inf
+        return self.records[-1].val_loss if self.records else math.inf
 
     def job_seed(self, search_seed: int) -> int:
         """From the search's seed, the candidate and its progress alone: no order of work can change it."""

@@ -152,6 +152,13 @@ class Network:
         """The number of weights, as ``keras.Model.count_params`` counts them."""
         return sum(layer.n_params for layer in self.layers)
 
+    @property
+    def is_penalised(self) -> bool:
+        """Whether some layer adds a penalty on weights or activities to the loss, as far as configurations tell."""
+        return any(
+            layer.kind.endswith("ActivityRegularization") or _has_regularizer(layer.config) for layer in self.layers
+        )
+
     def with_layers(self, layers: Iterable[Layer]) -> Network:
         return replace(self, layers=tuple(layers))
 
@@ -221,3 +228,13 @@ class Network:
                 digest.update(weight.name.encode())
                 digest.update(np.ascontiguousarray(weight.value).tobytes())
         return digest.hexdigest()
+
+
+def _has_regularizer(config: Any) -> bool:
+    """Whether a layer's configuration, or that of a layer within it, names a regularizer."""
+    if isinstance(config, Mapping):
+        return any(
+            (str(key).endswith("regularizer") and value is not None) or _has_regularizer(value)
+            for key, value in config.items()
+        )
+    return isinstance(config, (list, tuple)) and any(map(_has_regularizer, config))

@@ -100,6 +100,8 @@ def _match_in_words(match: Match, search: Search) -> str:
     def player(number: int) -> str:
         own = search.candidates[number]
         how = own.remark if own.status == "failed" else _scored(own.score, search)
+        if search.objective.is_accuracy and own.status != "failed" and own.records:
+            how += f", loss {own.val_loss:.4f}"
         return f"candidate {number} ({own.description}; {own.n_params:,} parameters; {how})"
 
     where = f"generation {match.generation}, {match.phase.replace('_', ' ')}"

@@ -7,6 +7,7 @@ engine, no disk and no screen.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from .errors import SearchError, SurgeryError
@@ -21,7 +22,7 @@ from .proposals import Proposal, proposals, reason_to_refuse
 from .search_state import SearchState
 from .surgery import Operated
 from .tournament import pairings
-from .warmup import next_part
+from .warmup import most_steps, next_part
 
 __all__ = ["Search"]
 
@@ -31,11 +32,15 @@ _REASONS_SHOWN: Final = 4
 
 
 class _Order(NamedTuple):
-    """Training of one candidate: first so many steps of recovery from its operation, then others."""
+    """Training of one candidate: first so many steps of recovery from its operation, then others.
+
+    It may be a part of more, of `in_all` steps at most.
+    """
 
     candidate: int
     steps: int
     recovery: int = 0
+    in_all: int = 0
 
 
 class Search(SearchState):
@@ -46,8 +51,11 @@ class Search(SearchState):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._judge = Judge(self.settings, self.objective, self.tolerance, self.rng)
+        self._judge = Judge(
+            self.settings, self.objective, self.tolerance, self.rng, is_penalised=self.start.is_penalised
+        )
         self._stopping = False
+        self._is_late = False
 
     def run(self, watch: Callable[[Search], None] = lambda _: None) -> None:
         """Step until done, calling `watch` after each step.
@@ -72,13 +80,13 @@ class Search(SearchState):
             callback.on_search_end(self)
 
     def stop(self) -> None:
-        """End with the best so far before the next phase or round, once the start model is trained."""
+        """End with the best so far before the next phase, part of the warm-up or round, once the start has a score."""
         self._stopping = True
 
     def step(self) -> None:
         """Go on by one phase, one part of the warm-up or one round of matches."""
         if not self._is_beginning:
-            if self._outlook().is_over:
+            if self._is_late or self._outlook().is_over:
                 self._end("max_time")
                 return
             if self._stopping:
@@ -109,24 +117,29 @@ class Search(SearchState):
 
     @property
     def _start_is_too_large(self) -> bool:
-        limit = self.settings.max_params
-        return limit is not None and self.start.n_params > limit
+        return self.settings.is_too_large(self.start.n_params)
 
     # The phases of Algorithm 1.
 
     def _warm_up(self) -> None:
         """One part of the start model's training before its first changes."""
-        start = self.candidates[0]
-        steps = next_part(self._outlook(), start)
+        start, outlook = self.candidates[0], self._outlook()
+        before = replace(start, records=list(start.records))
+        steps = next_part(outlook, start)
         if steps or start.score is None:
-            self._train([_Order(0, steps)], "warm-up")
+            self._train([_Order(0, steps, in_all=most_steps(outlook))], "warm-up")
             if start.status == "failed":
-                raise SearchError(
-                    f"The start model cannot be trained: {start.remark}. A lower learning rate, or scaled inputs, may "
-                    "help."
-                )
-            self.parents, start.status = [0], "parent"
-        else:
+                if before.score is None:
+                    raise SearchError(
+                        f"The start model cannot be trained: {start.remark}. A lower learning rate, or scaled inputs, "
+                        "may help."
+                    )
+                # It goes on from where it could be trained.
+                before.seconds, before.remark = start.seconds, f"in its warm-up: {start.remark}"
+                self.candidates[0] = before
+            self.parents, self.candidates[0].status = [0], "parent"
+        # Fewer steps than asked for: a callback, the time or a failure has ended the warm-up.
+        if not steps or self.candidates[0].steps < before.steps + steps:
             self.phase = "shrinking" if self._start_is_too_large else "mutation"
 
     def _shrink(self) -> None:
@@ -231,10 +244,12 @@ class Search(SearchState):
         steps, middle = self._last_steps(ancestry(self.candidates, best.id)[-2:]), 1.0
         if self.settings.max_time is not None and steps // 2 >= self.ledger.steps_per_epoch:
             middle = 0.5
-            self._train([_Order(last.id, steps // 2)], "final training", rates=(1.0, middle))
+            half = _Order(last.id, steps // 2, in_all=steps)
+            self._train([half], "final training", rates=(1.0, middle))
             steps = self._last_steps([last])
         if last.status != "failed":
-            self._train([_Order(last.id, steps)], "final training", rates=(middle, 0.0))
+            order = _Order(last.id, steps, in_all=last.steps + steps)
+            self._train([order], "final training", rates=(middle, 0.0))
 
     def _last_steps(self, like: Sequence[Candidate]) -> int:
         return self._outlook().last_steps(sum(own.seconds for own in like), sum(own.steps for own in like))
@@ -355,6 +370,7 @@ class Search(SearchState):
         began = self.clock()
         outcomes = self.train(jobs)
         self._spend("training", began)
+        self._is_late = bool(outcomes) and all(outcome.is_left_out for outcome in outcomes)
         for order, outcome in zip(orders, outcomes, strict=True):
             recovered = min(outcome.steps, order.recovery)
             if recovered:
@@ -365,11 +381,11 @@ class Search(SearchState):
     def _job(self, order: _Order, rates: tuple[float, float]) -> TrainingJob:
         own, network = self.candidates[order.candidate], self.candidates.network(order.candidate)
         steps, seed, is_needed = order.recovery + order.steps, own.job_seed(self.seed), self._is_beginning
-        return TrainingJob(own.id, network, own.last_step, steps, seed, own.steps, rates, is_needed)
+        return TrainingJob(own.id, network, own.last_step, steps, seed, own.steps, rates, is_needed, order.in_all)
 
     def _book(self, own: Candidate, outcome: TrainingOutcome) -> None:
         own.book(outcome, self.settings.rolling_epochs)
-        if outcome.records and own.network is not None:
+        if outcome.records and own.network is not None and not self.settings.is_too_large(own.n_params):
             scored = FrontMember(own.id, own.last_step, own.n_params, outcome.records[-1].score, own.network)
             self.front = extended_front(self.front, scored, self.objective)
 

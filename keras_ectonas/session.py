@@ -268,7 +268,7 @@ def _sorted_callbacks(callbacks: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[
 
 
 def _check_start(network: Network, settings: SearchSettings) -> None:
-    if settings.max_params is not None and network.n_params > settings.max_params:
+    if settings.max_params is not None and settings.is_too_large(network.n_params):
         check_can_shrink(network, settings.max_params)
     if not network.is_finite():
         raise InputError("model has weights that are NaN or infinite.")

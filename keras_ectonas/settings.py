@@ -106,9 +106,10 @@ class SearchSettings:
         steps.
     tolerance : float
         Scores that differ by no more than this over the square root of the number of validation rows may differ by
-        luck. Where an accuracy alone counts, the loss on these rows then decides. In greedy mode a child smaller than
-        its parent has to be better by half of that, and the final training may end that much below the best score that
-        was seen. An accuracy's standard error is at most 0.5.
+        luck. Where an accuracy alone counts, and no layer adds a penalty to the loss, the loss on these rows then
+        decides. In greedy mode half of that is taken off the score of a child smaller than its parent, and the final
+        training may end that much below the score of the network that it began with. An accuracy's standard error is at
+        most 0.5.
     max_drop : float or None
         A candidate that scores worse by more than this than the best one that the search has seen is never preferred
         for its size: a share for an accuracy, in relation to the best for a loss or an error. None: equation (2) alone.
@@ -204,6 +205,10 @@ class SearchSettings:
         self._check_recovery_epochs()
         if self.spatial_axes is not None and not (_is_whole(self.spatial_axes) and 1 <= self.spatial_axes <= 3):
             raise InputError(f"spatial_axes={self.spatial_axes!r}: expected 1, 2, 3 or None.")
+
+    def is_too_large(self, n_params: int) -> bool:
+        """Whether so many parameters exceed ``max_params``."""
+        return self.max_params is not None and n_params > self.max_params
 
     def _check_cell_pooling(self) -> None:
         if isinstance(self.cell_pooling, str):

@@ -101,7 +101,7 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
     callbacks : list of keras.callbacks.Callback and SearchCallback, or None
         Keras' are copied for each training of a candidate, see epochs counted along its lineage, and find its number in
         ``params["candidate"]``; files that Keras' own write bear it in their name. One that stops the training ends a
-        candidate's part of a match. Those of the search are used as they are.
+        candidate's part of a match, or the warm-up. Those of the search are used as they are.
     checkpoint : str, path or None
         A folder that the search is kept in, so that it can go on after whatever ends it: its state is written after
         each part of the warm-up and after each round of matches. One search has one folder; a folder that holds a
@@ -118,7 +118,7 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
     warmup_epochs : float or None
         Training of the start model before the first changes. None: a tenth of the budget, at most 10, and then on
         until the loss on the validation rows falls by less than a twentieth in half of that; at most half of what is
-        not kept for the end.
+        not kept for the end. It also ends where a callback stops the training.
     epochs_per_match : float or None
         None: a 120th of the budget, between 0.5 and 5.
     max_rounds : int
@@ -152,9 +152,10 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         steps.
     tolerance : float
         Scores that differ by no more than this over the square root of the number of validation rows may differ by
-        luck. Where an accuracy alone counts, the loss on these rows then decides. In greedy mode a child smaller than
-        its parent has to be better by half of that, and the final training may end that much below the best score that
-        was seen. An accuracy's standard error is at most 0.5.
+        luck. Where an accuracy alone counts, and no layer adds a penalty to the loss, the loss on these rows then
+        decides. In greedy mode half of that is taken off the score of a child smaller than its parent, and the final
+        training may end that much below the score of the network that it began with. An accuracy's standard error is at
+        most 0.5.
     max_drop : float or None
         A candidate that scores worse by more than this than the best one that the search has seen is never preferred
         for its size: a share for an accuracy, in relation to the best for a loss or an error. None: equation (2) alone.

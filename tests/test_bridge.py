@@ -201,3 +201,19 @@ def test_compilation_is_copied(schedule):
     assert other.optimizer.get_config() == model.optimizer.get_config()
     assert other.loss is loss
     assert compilation.loss_name == "sparse_categorical_crossentropy"
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (keras.layers.Dense(3), False),
+        (keras.layers.Dense(3, kernel_regularizer="l2"), True),
+        (keras.layers.Dense(3, activity_regularizer="l1"), True),
+        (keras.layers.ActivityRegularization(l1=0.1), True),
+        (keras.layers.Bidirectional(keras.layers.LSTM(2, recurrent_regularizer="l2")), True),
+        (keras.layers.Bidirectional(keras.layers.LSTM(2)), False),
+    ],
+)
+def test_a_network_tells_whether_its_loss_holds_penalties(layer, expected):
+    model = keras.Sequential([keras.Input((4, 2)), layer])
+    assert network_of(model).is_penalised == expected

@@ -80,3 +80,30 @@ def test_a_random_choice_looks_at_nothing():
     random = judge(selection="random")
     assert {random.leaders(candidates, [1, 2], 1, 1.0)[0] for _ in range(50)} == {1, 2}
     assert random.choice(candidates, 1, [2]) == 2
+
+
+@pytest.mark.parametrize("greediness", [1, 0.5])
+def test_a_start_above_the_limit_is_no_measure(greediness):
+    network, candidates = dense_start(), Population()
+    for score, loss, n_params in ((0.95, 0.1, 1000), (0.80, 0.6, 500), (0.79, 0.5, 400)):
+        own = candidates.join(candidates[0] if candidates else None, "identity", "", network, 1, 0)
+        own.book(TrainingOutcome(network, (EpochRecord(1, score, {"val_loss": loss}),), 1, 0.0), 3)
+        own.n_params = n_params
+    limited = judge(max_params=500, greediness=greediness, max_drop=0.02)
+    assert limited.choice(candidates, 1, [2]) == 2
+    assert limited.leaders(candidates, [1, 2], 1, greediness) == [2]
+
+
+def test_a_loss_with_penalties_decides_nothing():
+    candidates = scored((0.801, 0.6), (0.80, 0.5))
+    with_penalties = Judge(SearchSettings(), ACCURACY, LUCK, np.random.default_rng(0), is_penalised=True)
+    assert with_penalties.leaders(candidates, [1, 2], 1, 1.0) == [1]
+    assert with_penalties.choice(candidates, 1, [2]) == 1
+
+
+def test_a_smaller_child_has_half_of_what_may_be_luck_taken_off():
+    candidates = scored((0.80, 0.6), (0.785, 0.5))
+    candidates[2].n_params -= 1
+    assert judge().leaders(candidates, [1, 2], 1, 1.0) == [1]
+    candidates[2].score = 0.7901
+    assert judge().leaders(candidates, [1, 2], 1, 1.0) == [2]

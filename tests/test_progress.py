@@ -11,6 +11,7 @@ from fake_engine import FakeEngine
 from finished import larger_is_better
 from test_search import search_of
 
+from keras_ectonas.fitness import Objective
 from keras_ectonas.progress import Progress
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\x9b]")
@@ -148,6 +149,16 @@ def test_terminal_gets_a_line_for_each_match(terminal):
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal(2))
     assert plain.count("beats") > 10
     assert plain.count("\n") == plain.count("beats") + 2
+
+
+@pytest.mark.parametrize("is_accuracy", [True, False])
+def test_a_match_that_the_loss_may_decide_shows_it(is_accuracy):
+    stream = io.StringIO()
+    objective = Objective("accuracy", is_accuracy=is_accuracy)
+    show(2, stream, search_of(FakeEngine(larger_is_better), objective=objective))
+    lines = [line for line in stream.getvalue().splitlines() if "beats" in line]
+    assert len(lines) > 10
+    assert all(line.count("loss 1.0000)") == 2 * is_accuracy for line in lines)
 
 
 def test_terminal_gets_nothing(terminal):

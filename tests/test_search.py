@@ -280,6 +280,13 @@ def test_nobody_becomes_smaller_by_luck_in_greedy_mode(luck, shrinks):
     assert (search.winner().n_params < search.candidates[0].n_params) == shrinks
 
 
+def test_nobody_above_the_limit_is_on_the_front():
+    search = finished(FakeEngine(by_chance(1)), max_params=300)
+    assert search.candidates[0].n_params > 300
+    assert search.front
+    assert all(member.n_params <= 300 for member in search.front)
+
+
 def test_interrupt_ends_with_the_best_so_far():
     engine = FakeEngine(by_kind("Conv2D"))
     plain = engine.train

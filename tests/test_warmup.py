@@ -1,8 +1,12 @@
 """How long the start model is trained before anybody competes with it."""
 
+from dataclasses import replace
+
 import pytest
 from fake_engine import FakeEngine, by_chance
 from test_search import finished, search_of
+
+from keras_ectonas.errors import SearchError
 
 EPOCH = 10
 
@@ -95,3 +99,66 @@ def test_an_interrupt_ends_with_the_start_once_it_is_trained(part, max_params, e
     again.run()
     assert again.ended_by == "budget"
     assert again.generation > 0
+
+
+@pytest.mark.parametrize(("final_share", "most"), [(0.85, 7.5), (0.9, 5), (0.45, 27.5)])
+def test_it_takes_at_most_half_of_what_is_not_kept_for_the_end(final_share, most):
+    steps = learning(lambda step: 0.9**step, final_share=final_share, budget=100)
+    assert sum(steps) == most * EPOCH
+
+
+def test_jobs_tell_how_long_the_warm_up_may_become():
+    engine = FakeEngine(by_chance(0), loss=lambda step: 0.9**step)
+    finished(engine, steps_per_epoch=EPOCH, budget=100, final_share=0.4)
+    assert {job.steps_in_all for job in engine.jobs if job.candidate == 0} == {300}
+
+
+@pytest.mark.parametrize("part", [1, 2, 4])
+def test_a_training_that_ends_early_ends_it(part):
+    engine = FakeEngine(by_chance(0), loss=lambda step: 0.9**step)
+    search = search_of(engine, steps_per_epoch=EPOCH, budget=100, final_share=0.4)
+
+    def stopped(jobs):
+        is_last = len(engine.jobs) == part - 1
+        return engine.train([replace(job, steps=3) if is_last else job for job in jobs])
+
+    search.train = stopped
+    search.run()
+    assert warmup(engine) == [50] * (part - 1) + [3]
+    assert search.generation > 0
+
+
+@pytest.mark.parametrize("max_params", [None, 300])
+@pytest.mark.parametrize("part", [1, 3])
+def test_a_start_that_fails_later_goes_on_from_where_it_could_be_trained(part, max_params):
+    engine = FakeEngine(
+        by_chance(0), fails=lambda job: "NaN" if len(engine.jobs) == part else "", loss=lambda step: 0.9**step
+    )
+    search = search_of(engine, steps_per_epoch=EPOCH, budget=100, final_share=0.4, max_params=max_params)
+    if part == 1:
+        with pytest.raises(SearchError, match="cannot be trained: NaN"):
+            search.run()
+        return
+    search.run()
+    start = search.candidates[0]
+    assert warmup(engine) == [50] * part
+    assert (start.steps, start.remark, len(start.records)) == (100, "in its warm-up: NaN", 2)
+    assert start.status != "failed"
+    assert search.ledger.spent == search.ledger.limit
+    assert search.generation > 0
+
+
+def test_a_search_ends_when_an_engine_finds_no_time_whatever_its_own_clock_says():
+    engine = FakeEngine(by_chance(0), loss=lambda step: 0.9**step)
+    search = search_of(engine, steps_per_epoch=EPOCH, budget=100, max_time=1e9, final_share=0.4, clock=lambda: 0.0)
+
+    def asleep(jobs):
+        found = engine.train(jobs)
+        is_late = len(engine.jobs) > 1
+        return [replace(own, steps=0, records=()) if is_late else own for own in found]
+
+    search.train = asleep
+    search.run()
+    assert search.ended_by == "max_time"
+    assert len(engine.jobs) < 12
+    assert search.winner().network is not None

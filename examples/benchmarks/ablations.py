@@ -74,6 +74,8 @@ def searched(
 ) -> dict[str, Any]:
     """Test accuracy, size and time of one search."""
     n_classes = int(images.y_train.max()) + 1
+    if "warmup_epochs" in settings:  # The longest that the rule's two parts come to.
+        settings = {**settings, "warmup_epochs": min(settings["warmup_epochs"], 0.1 * options.budget)}
     model = topologies.build(start, images.x_train.shape[1:], n_classes, seed, options.learning_rate)
     began = time.perf_counter()
     trainer = ECToNASTrainer(

@@ -111,7 +111,13 @@ def paper_medium(images: Any, seed: int, options: argparse.Namespace, models: di
 
 def plain(images: Any, seed: int, options: argparse.Namespace, models: dict[str, Any]) -> Any:
     given = knobs(seed, options)
-    return ECToNASClassifier(**given, warmup_epochs=given["budget"], final_share=0.0)
+    return ECToNASClassifier(
+        **given,
+        greediness=options.greediness,
+        max_params=options.max_params,
+        warmup_epochs=given["budget"],
+        final_share=0.0,
+    )
 
 
 def same_size(images: Any, seed: int, options: argparse.Namespace, models: dict[str, Any]) -> Any:
@@ -158,6 +164,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     for function in (default, default_medium, paper_medium, plain, same_size, mlp, tuner_random, tuner_hyperband)
 }
 AT_HAND = [name for name in METHODS if not name.startswith("tuner")]
+OF_IMAGES = ("default_medium", "paper_medium")
 
 
 def parse() -> argparse.Namespace:
@@ -171,8 +178,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--greediness", type=float, default=1.0)
     parser.add_argument("--max-params", type=int, help="for searches by default rules")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
-    parser.add_argument("--methods", nargs="+", default=AT_HAND, choices=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), help="all but KerasTuner's, where they can be")
     options = parser.parse_args()
+    if options.methods is None:
+        options.methods = [name for name in AT_HAND if not (options.flat and name in OF_IMAGES)]
+    if options.flat and set(options.methods) & set(OF_IMAGES):
+        parser.error(f"{' and '.join(OF_IMAGES)} start from convolutions: leave out --flat")
     if options.data is None:
         options.datasets = ["digits"]
     return options

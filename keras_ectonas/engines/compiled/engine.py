@@ -42,7 +42,8 @@ _QUICKLY: Final = {"xla_cpu_use_fusion_emitters": False}
 """Compiles in half the time to code that runs a third slower."""
 
 _FEW_STEPS: Final = 2000
-"""Of a job: with fewer, compilation is what takes time, and programs are shared by padding and compiled quickly."""
+"""Of a job and those that may follow it: with fewer, compilation is what takes time, and programs are shared by padding
+and compiled quickly."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class CompiledEngine(Engine):
 
     def _work(self, job: TrainingJob) -> _Work | None:
         """The job with its program, which is compiled in the background; None if ``fit`` has to do it."""
-        quickly = job.steps < _FEW_STEPS
+        quickly = max(job.steps, job.steps_in_all) < _FEW_STEPS
         padding = Padding.of(job.network) if self._elementwise and quickly else Padding(())
         padded = padding.apply(job.network)
         key = _Key(padded.architecture(), quickly)
