@@ -87,11 +87,16 @@ class Judge:
         return max(rivals, key=lambda number: self._in_the_end(candidates[number], candidates, best, top))
 
     def holds_its_own(self, own: Candidate, best: Candidate) -> bool:
-        """Whether the final training keeps up with the score of the network that it began with.
+        """Whether the final training keeps up with the network that it began with.
 
-        That was chosen among many, and so is partly luck: a difference within the tolerance does not count.
+        That was chosen among many, and so its score is partly luck: one that is no better will do if it is not lower by
+        more than the tolerance and, where the loss may decide, the loss is no larger.
         """
-        return best.score is None or self._may_be_as_good(own.score, best.score)
+        if best.score is None or self.objective.gain(own.score, best.score) > 0:
+            return True
+        if self._loss_may_decide and own.val_loss > best.val_loss:
+            return False
+        return self._may_be_as_good(own.score, best.score)
 
     def _may_be_as_good(self, score: float | None, reference: float | None) -> bool:
         """Whether luck could have put the score where it is below the reference."""

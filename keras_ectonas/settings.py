@@ -100,16 +100,17 @@ class SearchSettings:
         The final model is the best of all that was ever scored, or of the last parents.
     final_share : float
         Share of the budget that is kept for training the best candidate at the end, with a learning rate that falls
-        to zero.
+        to zero. Where it is far more than the best needed to reach its smallest loss, that is two trainings, a short
+        and a long one, of which the better counts.
     match_rate : float
         Share of the learning rate that is left at the end of a match: a score is less a matter of luck after small
         steps.
     tolerance : float
         Scores that differ by no more than this over the square root of the number of validation rows may differ by
         luck. Where an accuracy alone counts, and no layer adds a penalty to the loss, the loss on these rows then
-        decides. In greedy mode half of that is taken off the score of a child smaller than its parent, and the final
-        training may end that much below the score of the network that it began with. An accuracy's standard error is at
-        most 0.5.
+        decides. In greedy mode half of that is taken off the score of a child smaller than its parent. The final
+        training may end that much below the score of the network that it began with, if the loss does not decide
+        otherwise. An accuracy's standard error is at most 0.5.
     max_drop : float or None
         A candidate that scores worse by more than this than the best one that the search has seen is never preferred
         for its size: a share for an accuracy, in relation to the best for a loss or an error. None: equation (2) alone.
