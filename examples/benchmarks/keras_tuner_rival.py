@@ -16,7 +16,7 @@ MOST_TRIALS = 10_000
 
 
 class KerasTunerRival:
-    """A convolutional network whose cells, widths, head, dropout and learning rate are searched for.
+    """A network whose widths, depth, dropout and learning rate are searched for; convolutional for images.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class KerasTunerRival:
         self.epochs = epochs
 
     def fit(self, x: Any, y: Any) -> KerasTunerRival:
-        """Search on images `x` of shape (rows, height, width, channels) and labels `y`."""
+        """Search on `x` of shape (rows, height, width, channels) or (rows, columns) and labels `y`."""
         deadline = _Deadline(time.monotonic() + self.seconds)
         order = np.random.default_rng(self.seed).permutation(len(x))
         held_out, rest = np.split(order, [len(x) // 10])
@@ -104,12 +104,14 @@ def _timed(tuner: type, deadline: _Deadline) -> type:
 
 def built(choices: Any, shape: tuple[int, ...], n_classes: int) -> keras.Model:
     model = keras.Sequential([keras.Input(shape)])
-    for cell in range(choices.Int("cells", 1, 4)):
+    is_image = len(shape) > 1
+    for cell in range(choices.Int("cells", 1, 4) if is_image else 0):
         model.add(keras.layers.Conv2D(choices.Int(f"channels_{cell}", 8, 96, sampling="log"), 3, padding="same"))
         model.add(keras.layers.BatchNormalization())
         model.add(keras.layers.Activation("relu"))
         model.add(keras.layers.MaxPooling2D(2, padding="same"))
-    model.add(keras.layers.Flatten())
+    if is_image:
+        model.add(keras.layers.Flatten())
     model.add(keras.layers.Dropout(choices.Float("dropout", 0.0, 0.5, step=0.1)))
     for layer in range(choices.Int("dense_layers", 0, 2)):
         model.add(keras.layers.Dense(choices.Int(f"units_{layer}", 16, 256, sampling="log"), activation="relu"))
