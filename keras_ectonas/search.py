@@ -246,7 +246,7 @@ class Search(SearchState):
             else:
                 winners = []
             self._dismiss([ends], winners)
-        is_late = is_late or self._outlook().is_short_of_time
+        is_late = is_late or self._is_late or self._outlook().is_short_of_time
         self._end("max_time" if self.ledger.left > 0 and is_late else "budget")
 
     def _enough_steps(self, best: Candidate) -> int:
