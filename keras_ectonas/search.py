@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from .errors import SearchError, SurgeryError
+from .final_training import enough_steps, steps_left
 from .front import FrontMember, extended_front
 from .judging import Judge
 from .limits import REMOVALS, shrunk
@@ -233,13 +234,13 @@ class Search(SearchState):
         best = self.candidates[self.best]
         is_late = self._outlook().is_short_of_time
         if self.ledger.left > 0 and self.settings.final_selection == "archive" and best.network is not None:
-            network, ends = best.network, []
-            if steps := self._enough_steps(best):
+            network, line, ends = best.network, ancestry(self.candidates, best.id), []
+            if steps := enough_steps(self._outlook(), line):
                 ends.append(self._join(best, "identity", "trained with some of the rest of the budget", network).id)
                 self._train([_Order(ends[0], steps)], "final training", rates=(1.0, 0.0))
             if not self._outlook().is_over:
                 ends.append(self._join(best, "identity", "trained with the rest of the budget", network).id)
-                self._train_to_the_end(self.candidates[ends[-1]], best)
+                self._train_to_the_end(self.candidates[ends[-1]], line)
             winners = self._leaders(ends, 1, greediness=1.0)
             if winners and self._judge.holds_its_own(self.candidates[winners[0]], best):
                 self.candidates[winners[0]].status, self.best, best.network = "parent", winners[0], None
@@ -249,30 +250,17 @@ class Search(SearchState):
         is_late = is_late or self._is_late or self._outlook().is_short_of_time
         self._end("max_time" if self.ledger.left > 0 and is_late else "budget")
 
-    def _enough_steps(self, best: Candidate) -> int:
-        """Twice the steps to the smallest loss of the lineage; 0 if that is more than half of what is left."""
-        looks = [record for own in ancestry(self.candidates, best.id) for record in own.records]
-        steps = 2 * min(reversed(looks), key=lambda record: record.val_loss).step
-        return steps if 2 * steps <= self._steps_left_for(best) else 0
-
-    def _train_to_the_end(self, last: Candidate, best: Candidate) -> None:
+    def _train_to_the_end(self, last: Candidate, line: Sequence[Candidate]) -> None:
         """With a learning rate that falls to zero; under a time limit how soon is settled half-way, by its own pace."""
-        steps, middle = self._steps_left_for(best), 1.0
+        steps, middle = steps_left(self._outlook(), line), 1.0
         if self.settings.max_time is not None and steps // 2 >= self.ledger.steps_per_epoch:
             middle = 0.5
             half = _Order(last.id, steps // 2, in_all=steps)
             self._train([half], "final training", rates=(1.0, middle))
-            steps = self._last_steps([last])
+            steps = steps_left(self._outlook(), [last])
         if last.status != "failed":
             order = _Order(last.id, steps, in_all=last.steps + steps)
             self._train([order], "final training", rates=(middle, 0.0))
-
-    def _steps_left_for(self, best: Candidate) -> int:
-        """By what the steps of the best, and of its parent, took: others may be larger or smaller."""
-        return self._last_steps(ancestry(self.candidates, best.id)[-2:])
-
-    def _last_steps(self, like: Sequence[Candidate]) -> int:
-        return self._outlook().last_steps(sum(own.seconds for own in like), sum(own.steps for own in like))
 
     def _end(self, reason: str) -> None:
         self.ended_by, self.ended_in = reason, self.phase

@@ -14,8 +14,8 @@ ACCURACY = Objective("accuracy", is_accuracy=True)
 LUCK = 0.02
 
 
-def judge(objective=ACCURACY, tolerance=LUCK, **knobs):
-    return Judge(SearchSettings(**knobs), objective, tolerance, np.random.default_rng(0))
+def judge(objective=ACCURACY, tolerance=LUCK, is_penalised=False, **knobs):
+    return Judge(SearchSettings(**knobs), objective, tolerance, np.random.default_rng(0), is_penalised)
 
 
 def scored(*results):
@@ -84,10 +84,9 @@ def test_a_random_choice_looks_at_nothing():
 
 @pytest.mark.parametrize("greediness", [1, 0.5])
 def test_a_start_above_the_limit_is_no_measure(greediness):
-    network, candidates = dense_start(), Population()
-    for score, loss, n_params in ((0.95, 0.1, 1000), (0.80, 0.6, 500), (0.79, 0.5, 400)):
-        own = candidates.join(candidates[0] if candidates else None, "identity", "", network, 1, 0)
-        own.book(TrainingOutcome(network, (EpochRecord(1, score, {"val_loss": loss}),), 1, 0.0), 3)
+    candidates = scored((0.80, 0.6), (0.79, 0.5))
+    candidates[0].score = 0.95
+    for own, n_params in zip(candidates, (1000, 500, 400), strict=True):
         own.n_params = n_params
     limited = judge(max_params=500, greediness=greediness, max_drop=0.02)
     assert limited.choice(candidates, 1, [2]) == 2
@@ -96,9 +95,8 @@ def test_a_start_above_the_limit_is_no_measure(greediness):
 
 def test_a_loss_with_penalties_decides_nothing():
     candidates = scored((0.801, 0.6), (0.80, 0.5))
-    with_penalties = Judge(SearchSettings(), ACCURACY, LUCK, np.random.default_rng(0), is_penalised=True)
-    assert with_penalties.leaders(candidates, [1, 2], 1, 1.0) == [1]
-    assert with_penalties.choice(candidates, 1, [2]) == 1
+    assert judge(is_penalised=True).leaders(candidates, [1, 2], 1, 1.0) == [1]
+    assert judge(is_penalised=True).choice(candidates, 1, [2]) == 1
 
 
 def test_a_smaller_child_has_half_of_what_may_be_luck_taken_off():
