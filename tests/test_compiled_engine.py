@@ -17,6 +17,7 @@ from keras_ectonas.compilation import Compilation
 from keras_ectonas.data import Rows, TrainingData, split
 from keras_ectonas.engines import Assignment, FitEngine
 from keras_ectonas.engines.compiled import CompiledEngine, kernels, reason_against
+from keras_ectonas.engines.compiled.dropout import can_draw, dropout_mask, next_key
 from keras_ectonas.engines.compiled.packing import Packing
 from keras_ectonas.engines.compiled.padding import Padding, width_class
 from keras_ectonas.engines.compiled.rows import DeviceRows
@@ -122,7 +123,7 @@ def test_convolution_is_that_of_keras(lengths, window, stride, padding, channels
     geometry = geometry_of(Layer(f"Conv{axes}D", config), x.shape[1:])
     wanted = gradients(lambda x, k: keras.ops.conv(x, k, strides=stride, padding=padding), x, kernel)
     found = gradients(
-        lambda x, k: kernels.channels_last(kernels.convolution(kernels.channels_first(x), k, geometry)), x, kernel
+        lambda x, k: kernels.batch_first(kernels.convolution(kernels.batch_last(x), k, geometry)), x, kernel
     )
     for one, other in zip(wanted, found, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-4)
@@ -151,11 +152,47 @@ def test_convolution_joined_with_average_pooling(halves, window, padding, channe
         return keras.ops.average_pool(keras.ops.conv(x, kernel, padding=padding), 2, strides=2, padding="same")
 
     def joined(x, kernel):
-        out = kernels.convolution_and_average_pooling(kernels.channels_first(x), kernel, geometry)
-        return kernels.channels_last(out)
+        out = kernels.convolution_and_average_pooling(kernels.batch_last(x), kernel, geometry)
+        return kernels.batch_first(out)
 
     for one, other in zip(gradients(by_keras, x, kernel), gradients(joined, x, kernel), strict=True):
         np.testing.assert_allclose(one, other, atol=2e-4)
+
+
+@pytest.mark.parametrize("products_for_a_move", [0, 10**9], ids=["patches", "sum of products"])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("lengths", [(8,), (6, 9)])
+def test_convolution_in_either_order(lengths, dilation, products_for_a_move, monkeypatch):
+    monkeypatch.setattr(kernels, "_PRODUCTS_FOR_A_MOVE", products_for_a_move)
+    axes = len(lengths)
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(3, *lengths, 5)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(*[3] * axes, 5, 2)), jnp.float32)
+    config = {"name": "c", "kernel_size": [3] * axes, "strides": [1] * axes, "padding": "same"}
+    geometry = geometry_of(Layer(f"Conv{axes}D", config | {"dilation_rate": [dilation] * axes}), x.shape[1:])
+    own = gradients(
+        lambda x, k: kernels.batch_first(kernels.convolution(kernels.batch_last(x), k, geometry)), x, kernel
+    )
+    of_keras = gradients(lambda x, k: keras.ops.conv(x, k, padding="same", dilation_rate=dilation), x, kernel)
+    for one, other in zip(of_keras, own, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-4)
+
+
+def test_order_of_a_convolution_by_its_widths():
+    def n_products(n_channels, n_filters):
+        x, kernel = jnp.ones((n_channels, 10, 10, 4)), jnp.ones((3, 3, n_channels, n_filters))
+        config = {"name": "c", "kernel_size": [3, 3], "strides": [1, 1], "padding": "valid"}
+        geometry = geometry_of(Layer("Conv2D", config), (10, 10, n_channels))
+        (product,) = [
+            equation
+            for equation in jax.make_jaxpr(lambda x, k: kernels.convolution(x, k, geometry))(x, kernel).eqns
+            if equation.primitive.name == "dot_general"
+        ]
+        return product.outvars[0].aval.shape
+
+    assert n_products(8, 3) == (9 * 3, 400)
+    assert n_products(3, 8) == (8, 256)
+    assert n_products(96, 48) == (48, 256), "more multiplications would cost more than fewer patches gain"
 
 
 @settings(max_examples=8, deadline=None)
@@ -176,7 +213,7 @@ def test_pooling_is_that_of_keras(lengths, size, stride, padding, how):
     compute = kernels.max_pooling if how == "Max" else kernels.average_pooling
     of_keras = keras.ops.max_pool if how == "Max" else keras.ops.average_pool
     wanted = gradients(lambda x: of_keras(x, size, strides=stride, padding=padding), x)
-    found = gradients(lambda x: kernels.channels_last(compute(kernels.channels_first(x), geometry)), x)
+    found = gradients(lambda x: kernels.batch_first(compute(kernels.batch_last(x), geometry)), x)
     for one, other in zip(wanted, found, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
@@ -196,20 +233,43 @@ def test_batch_normalization_is_that_of_keras(shape):
 
     def own(x, gamma, beta, training=True):
         moving = (jnp.asarray(values[2]), jnp.asarray(values[3]))
-        first = kernels.channels_first(x)
+        first = kernels.batch_last(x)
         return kernels.batch_normalization(first, gamma, beta, moving, jnp.bool_(training), 0.9, 1e-3)
 
     gamma, beta = jnp.asarray(values[0]), jnp.asarray(values[1])
     wanted = gradients(by_keras, x, gamma, beta)
-    found = gradients(lambda *a: kernels.channels_last(own(*a)[0]), x, gamma, beta)
+    found = gradients(lambda *a: kernels.batch_first(own(*a)[0]), x, gamma, beta)
     for one, other in zip(wanted, found, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-4)
     _, state = layer.stateless_call(values[:2], values[2:], x, training=True)
     for one, other in zip(state, own(x, gamma, beta)[1], strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
     inference, moving = own(x, gamma, beta, training=False)
-    np.testing.assert_allclose(kernels.channels_last(inference), layer(x, training=False), atol=1e-5)
+    np.testing.assert_allclose(kernels.batch_first(inference), layer(x, training=False), atol=1e-5)
     np.testing.assert_array_equal(moving[0], values[2])
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.75])
+@pytest.mark.parametrize("shape", [(7, 11), (3, 4, 5, 6)])
+def test_dropout_keeps_what_keras_keeps(shape, rate):
+    generator = keras.random.SeedGenerator(17)
+    swapped = (shape[-1], *shape[1:-1], shape[0])
+    for _ in range(2):
+        key = jnp.asarray(generator.state.value)
+        wanted = np.asarray(keras.random.dropout(jnp.ones(shape), rate, seed=generator)) > 0
+        assert 0 < wanted.mean() < 1
+        np.testing.assert_array_equal(dropout_mask(key, shape, 1 - rate, False), wanted)
+        np.testing.assert_array_equal(np.swapaxes(dropout_mask(key, swapped, 1 - rate, True), 0, -1), wanted)
+        np.testing.assert_array_equal(next_key(key), generator.state.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "is_own"), [({"rate": 0.3}, True), ({"rate": 0.0}, False), ({"rate": 0.3, "noise_shape": (1,)}, False)]
+)
+def test_dropout_left_to_keras(options, is_own):
+    assert can_draw(Layer("Dropout", {"name": "d", **options})) is is_own
+    with jax.threefry_partitionable(False):
+        assert not can_draw(Layer("Dropout", {"name": "d", "rate": 0.3}))
 
 
 # Agreement with Keras' fit.
@@ -429,7 +489,7 @@ def test_with_many_steps_nothing_is_padded(monkeypatch):
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     x, y = table(100)
     few = trained_by_both(model, x, y)[1]
-    monkeypatch.setattr("keras_ectonas.engines.compiled.engine._FEW_STEPS", 0)
+    monkeypatch.setattr("keras_ectonas.engines.compiled.engine._FEW_STEPS_TO_SHARE", 0)
     many = trained_by_both(model, x, y)[1]
     assert_alike(few, many)
 
@@ -532,7 +592,7 @@ def test_n_jobs_is_checked(n_jobs):
 
 def test_programs_are_kept_for_all_who_train_and_dropped_after(monkeypatch):
     monkeypatch.setattr("keras_ectonas.engines.compiled.engine._PROGRAMS_KEPT", 1)
-    monkeypatch.setattr("keras_ectonas.engines.compiled.engine._FEW_STEPS", 0)
+    monkeypatch.setattr("keras_ectonas.engines.compiled.engine._FEW_STEPS_TO_SHARE", 0)
     model = dense_model()
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     engine = CompiledEngine(assignment(model, *table(100)))

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
+from jax import lax
 
 from ...bridge import Blueprint
 from ...network import Layer, Network, Shape
@@ -23,6 +24,7 @@ from ...rules.activations import activation_name, is_elementwise
 from ...surgery.patches import Geometry, geometry_of
 from ...surgery.walk import shapes_of
 from . import kernels
+from .dropout import can_draw, dropout_mask, next_key
 
 __all__ = ["Forward", "Place"]
 
@@ -42,16 +44,16 @@ class Place(NamedTuple):
 
 
 class Features(NamedTuple):
-    """What flows from layer to layer: (batch, ..., channels), or channels first, before the batch."""
+    """What flows from layer to layer: (batch, ..., channels), or (channels, ..., batch) with the batch last."""
 
     values: Array
-    channels_first: bool = False
+    is_batch_last: bool = False
 
-    def last(self) -> Array:
-        return kernels.channels_last(self.values) if self.channels_first else self.values
+    def batch_first(self) -> Array:
+        return kernels.batch_first(self.values) if self.is_batch_last else self.values
 
-    def first(self) -> Array:
-        return self.values if self.channels_first else kernels.channels_first(self.values)
+    def batch_last(self) -> Array:
+        return self.values if self.is_batch_last else kernels.batch_last(self.values)
 
 
 class Stage(ABC):
@@ -127,7 +129,7 @@ class Forward:
             features, updated, added = stage(own, kept, features, training)
             new_state += updated
             penalty = penalty + added
-        return features.last(), new_state, penalty
+        return features.batch_first(), new_state, penalty
 
 
 def _stages(network: Network, blueprint: Blueprint, own_kernels: bool, may_transpose: bool) -> list[Stage]:
@@ -141,7 +143,7 @@ def _stages(network: Network, blueprint: Blueprint, own_kernels: bool, may_trans
         used = 1
         if own_kernels and None not in shape:
             pooled = _joined_pooling(layer, shape, behind, shapes[index + 1])
-            stage = _own_stage(index, layer, shape, pooled, may_transpose)
+            stage = _own_stage(index, layer, shape, pooled, may_transpose, blueprint)
             used += pooled is not None
         stages.append(stage or _KerasStage(index, blueprint.layer(layer), shape))
         index += used
@@ -160,7 +162,9 @@ def _joined_pooling(layer: Layer, shape: Shape, behind: Layer | None, between: S
     return pooled if kernels.can_join(geometry_of(layer, shape), pooled) else None
 
 
-def _own_stage(index: int, layer: Layer, shape: Shape, pooled: Geometry | None, may_transpose: bool) -> Stage | None:
+def _own_stage(
+    index: int, layer: Layer, shape: Shape, pooled: Geometry | None, may_transpose: bool, blueprint: Blueprint
+) -> Stage | None:
     """A stage on kernels of our own; None where Keras' layer serves."""
     if role_of(layer) is Role.WALL:
         return None
@@ -174,6 +178,10 @@ def _own_stage(index: int, layer: Layer, shape: Shape, pooled: Geometry | None, 
         return _PoolingStage(layer, shape)
     if layer.kind in _GLOBAL:
         return _GlobalPoolingStage(layer)
+    if layer.kind == "Flatten" and layer.config.get("data_format") != "channels_first":
+        return _FlattenStage()
+    if layer.kind == "Dropout" and can_draw(layer):
+        return _DropoutStage(layer, blueprint.layer(layer))
     if layer.kind in _ELEMENTWISE and is_elementwise(activation_name(layer)):
         return _ElementwiseStage(layer)
     return None
@@ -219,19 +227,20 @@ class _LinearStage(Stage):
             kernel = kernel.T
         out = self._linear(kernel, x)
         for bias in biases:
-            shape = (-1, *(1,) * (out.values.ndim - 1)) if out.channels_first else (-1,)
-            out = Features(out.values + bias.reshape(shape), out.channels_first)
+            shape = (-1, *(1,) * (out.values.ndim - 1)) if out.is_batch_last else (-1,)
+            out = Features(out.values + bias.reshape(shape), out.is_batch_last)
         if not self._is_elementwise:
-            out = Features(out.last())
+            out = Features(out.batch_first())
         named = dict(zip(("kernel", "bias"), (kernel, *biases), strict=False))
         penalty = sum((regularizer(named[name]) for name, regularizer in self._regularizers), start=0.0)
-        return Features(self._activation(out.values), out.channels_first), state, penalty
+        return Features(self._activation(out.values), out.is_batch_last), state, penalty
 
     def _linear(self, kernel: Array, x: Features) -> Features:
         if self._geometry is None:
-            return Features(x.last() @ kernel)
+            out = jnp.tensordot(kernel.T, x.values, 1) if x.is_batch_last else x.values @ kernel
+            return Features(out, x.is_batch_last)
         compute = kernels.convolution_and_average_pooling if self._joined else kernels.convolution
-        return Features(compute(x.first(), kernel, self._geometry), channels_first=True)
+        return Features(compute(x.batch_last(), kernel, self._geometry), is_batch_last=True)
 
 
 class _NormalizationStage(Stage):
@@ -255,7 +264,7 @@ class _NormalizationStage(Stage):
         scales = dict(zip(self._names, trainable, strict=True))
         ones = jnp.ones_like(state[0])
         out, moving = kernels.batch_normalization(
-            x.first(),
+            x.batch_last(),
             scales.get("gamma", ones),
             scales.get("beta", 0.0 * ones),
             (state[0], state[1]),
@@ -264,7 +273,7 @@ class _NormalizationStage(Stage):
             self._epsilon,
         )
         penalty = sum((regularizer(scales[name]) for name, regularizer in self._regularizers), start=0.0)
-        return Features(out, channels_first=True), moving, penalty
+        return Features(out, is_batch_last=True), moving, penalty
 
 
 class _PoolingStage(Stage):
@@ -275,7 +284,7 @@ class _PoolingStage(Stage):
     def __call__(
         self, trainable: Sequence[Array], state: Sequence[Array], x: Features, training: Array
     ) -> tuple[Features, Sequence[Array], Array | float]:
-        return Features(self._compute(x.first(), self._geometry), channels_first=True), state, 0.0
+        return Features(self._compute(x.batch_last(), self._geometry), is_batch_last=True), state, 0.0
 
 
 class _GlobalPoolingStage(Stage):
@@ -285,8 +294,21 @@ class _GlobalPoolingStage(Stage):
     def __call__(
         self, trainable: Sequence[Array], state: Sequence[Array], x: Features, training: Array
     ) -> tuple[Features, Sequence[Array], Array | float]:
-        first = x.first()
-        return Features(self._compute(first, axis=tuple(range(2, first.ndim))).T), state, 0.0
+        values = x.batch_last()
+        pooled = self._compute(values, axis=tuple(range(1, values.ndim - 1)))
+        return Features(pooled, is_batch_last=True), state, 0.0
+
+
+class _FlattenStage(Stage):
+    """Positions, and for each its channels."""
+
+    def __call__(
+        self, trainable: Sequence[Array], state: Sequence[Array], x: Features, training: Array
+    ) -> tuple[Features, Sequence[Array], Array | float]:
+        if not x.is_batch_last:
+            return Features(x.values.reshape(len(x.values), -1)), state, 0.0
+        by_position = jnp.moveaxis(x.values, 0, -2)
+        return Features(by_position.reshape(-1, by_position.shape[-1]), is_batch_last=True), state, 0.0
 
 
 class _ElementwiseStage(Stage):
@@ -298,7 +320,28 @@ class _ElementwiseStage(Stage):
     def __call__(
         self, trainable: Sequence[Array], state: Sequence[Array], x: Features, training: Array
     ) -> tuple[Features, Sequence[Array], Array | float]:
-        return Features(self._layer.call(x.values), x.channels_first), state, 0.0
+        return Features(self._layer.call(x.values), x.is_batch_last), state, 0.0
+
+
+class _DropoutStage(Stage):
+    """Dropout with the masks that Keras would draw, in whatever layout the features come."""
+
+    def __init__(self, layer: Layer, of_keras: keras.layers.Layer) -> None:
+        self.state = tuple(of_keras.non_trainable_variables)
+        self._kept = 1.0 - float(layer.config["rate"])
+
+    def __call__(
+        self, trainable: Sequence[Array], state: Sequence[Array], x: Features, training: Array
+    ) -> tuple[Features, Sequence[Array], Array | float]:
+        (key,) = state
+        shape = x.values.shape
+        # Behind a condition nothing is drawn in validation, and the mask is made once, not by each that uses it.
+        mask = lax.cond(
+            training, lambda: dropout_mask(key, shape, self._kept, x.is_batch_last), lambda: jnp.ones(shape, bool)
+        )
+        scaled = x.values / jnp.where(training, self._kept, 1.0).astype(x.values.dtype)
+        dropped = jnp.where(mask, scaled, jnp.zeros_like(scaled))
+        return Features(dropped, x.is_batch_last), [jnp.where(training, next_key(key), key)], 0.0
 
 
 class _KerasStage(Stage):
@@ -317,7 +360,7 @@ class _KerasStage(Stage):
     def __call__(
         self, trainable: Sequence[Array], state: Sequence[Array], x: Features, training: Array
     ) -> tuple[Features, Sequence[Array], Array | float]:
-        results = [self._called(trainable, state, x.last(), mode) for mode in (True, False)]
+        results = [self._called(trainable, state, x.batch_first(), mode) for mode in (True, False)]
         # Without randomness or statistics the two are the same computation, and the compiler merges them.
         outputs, new_state, penalty = jax.tree.map(lambda yes, no: jnp.where(training, yes, no), *results)
         return Features(outputs), new_state, penalty

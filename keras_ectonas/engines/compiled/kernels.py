@@ -1,16 +1,17 @@
 """What convolutions, pooling and batch normalization compute, in a layout that suits small networks on a CPU.
 
-Arrays are (channels, batch, *positions). A convolution is then patches and one matrix product, a pooling a few
-slices, and what belongs to a channel is the first axis. XLA's own convolution is many times slower on a CPU where
-channels are few.
+Arrays are (channels, *positions, batch). A convolution is then one matrix product and some slices, a pooling a few
+slices, and what belongs to a channel is the first axis. With the batch last, slices, steps and padding along positions
+move whole vectors. XLA's own convolution is many times slower on a CPU where channels are few.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +22,10 @@ from ...surgery.patches import Geometry
 
 __all__ = [
     "average_pooling",
+    "batch_first",
+    "batch_last",
     "batch_normalization",
     "can_join",
-    "channels_first",
-    "channels_last",
     "convolution",
     "convolution_and_average_pooling",
     "max_pooling",
@@ -32,16 +33,22 @@ __all__ = [
 
 Array: TypeAlias = Any
 """A ``jax.Array``, concrete or traced."""
+Window: TypeAlias = Sequence[slice]
+"""Where along each axis of positions."""
 
 
-def channels_first(x: Array) -> Array:
-    """(batch, *positions, channels) to (channels, batch, *positions)."""
-    return jnp.moveaxis(x, -1, 0)
+_PRODUCTS_FOR_A_MOVE: Final = 25
+"""Multiplications and additions in a matrix product that take as long as writing a number and reading it again."""
 
 
-def channels_last(x: Array) -> Array:
-    """(channels, batch, *positions) to (batch, *positions, channels)."""
-    return jnp.moveaxis(x, 0, -1)
+def batch_last(x: Array) -> Array:
+    """(batch, *positions, channels) to (channels, *positions, batch)."""
+    return jnp.swapaxes(x, 0, -1)
+
+
+def batch_first(x: Array) -> Array:
+    """(channels, *positions, batch) to (batch, *positions, channels)."""
+    return jnp.swapaxes(x, 0, -1)
 
 
 def convolution(x: Array, kernel: Array, geometry: Geometry) -> Array:
@@ -49,15 +56,16 @@ def convolution(x: Array, kernel: Array, geometry: Geometry) -> Array:
 
     Parameters
     ----------
-    x : array of shape (channels, batch, *lengths)
+    x : array of shape (channels, *lengths, batch)
     kernel : array of shape (*window, channels, filters)
     geometry : Geometry
 
     Returns
     -------
-    array of shape (filters, batch, *positions)
+    array of shape (filters, *positions, batch)
     """
-    return _product(_slices(x, geometry, 0.0), kernel)
+    padded = _with_margins(x, geometry, 0.0)
+    return _correlation(padded, kernel.reshape(-1, *kernel.shape[-2:]), _windows(geometry))
 
 
 def can_join(convolved: Geometry, pooled: Geometry) -> bool:
@@ -75,7 +83,7 @@ def convolution_and_average_pooling(x: Array, kernel: Array, geometry: Geometry)
 
     Parameters
     ----------
-    x : array of shape (channels, batch, *lengths)
+    x : array of shape (channels, *lengths, batch)
     kernel : array of shape (*window, channels, filters)
     geometry : Geometry
         Of the convolution; it has an even number of positions along each axis.
@@ -83,24 +91,21 @@ def convolution_and_average_pooling(x: Array, kernel: Array, geometry: Geometry)
     axes = len(geometry.window)
     halves = [size // 2 + 1 for size in geometry.window]
     lengths = [count // 2 + half - 1 for count, half in zip(geometry.positions, halves, strict=True)]
-    spread = _spread(kernel, halves)
-    widths = [(0, 0), (0, 0)]
-    for size, before, length in zip(x.shape[2:], geometry.before, lengths, strict=True):
-        widths.append((before, 2 * length - size - before))
-    # (channels, batch, length, 2, ...) to (2, ..., channels, batch, length, ...): one channel for each phase.
-    phased = _padded(x, widths, 0.0).reshape(*x.shape[:2], *itertools.chain.from_iterable((n, 2) for n in lengths))
-    order = [*(3 + 2 * axis for axis in range(axes)), 0, 1, *(2 + 2 * axis for axis in range(axes))]
-    phased = phased.transpose(order).reshape(-1, x.shape[1], *lengths)
-    counts = [count // 2 for count in geometry.positions]
-    slices = [
-        phased[(slice(None), slice(None), *(slice(i, i + n) for i, n in zip(tap, counts, strict=True)))]
-        for tap in itertools.product(*map(range, halves))
+    widths = [
+        (before, 2 * length - size - before)
+        for size, before, length in zip(x.shape[1:-1], geometry.before, lengths, strict=True)
     ]
-    return _product(slices, spread)
+    padded = _padded(x, widths, 0.0)
+    phases = [_at(padded, [slice(i, None, 2) for i in phase]) for phase in itertools.product(range(2), repeat=axes)]
+    counts = [count // 2 for count in geometry.positions]
+    windows = [
+        [slice(i, i + n) for i, n in zip(tap, counts, strict=True)] for tap in itertools.product(*map(range, halves))
+    ]
+    return _correlation(jnp.concatenate(phases), _spread(kernel, halves), windows)
 
 
 def _spread(kernel: Array, halves: list[int]) -> Array:
-    """The kernel for all phases, shape (*halves, 2, ..., channels, filters).
+    """The kernel for all phases, shape (taps, phases * channels, filters).
 
     A product with a constant matrix: that needs no code of its own in the compiled program.
     """
@@ -116,16 +121,16 @@ def _spread(kernel: Array, halves: list[int]) -> Array:
     order = [*range(0, 2 * axes, 2), *range(1, 2 * axes, 2), 2 * axes]
     by_phase = by_phase.transpose(order).reshape(matrix.shape)
     flat = kernel.reshape(matrix.shape[1], -1)
-    return (jnp.asarray(by_phase, kernel.dtype) @ flat).reshape(-1, *kernel.shape[axes:])
+    return (jnp.asarray(by_phase, kernel.dtype) @ flat).reshape(math.prod(halves), -1, kernel.shape[-1])
 
 
 def average_pooling(x: Array, geometry: Geometry) -> Array:
     """The mean over each window; what padding adds does not count."""
     first, *others = _slices(x, geometry, 0.0)
     total = sum(others, start=first)
-    present = np.pad(np.ones(x.shape[2:]), list(zip(geometry.before, geometry.after, strict=True)))
-    count = sum(present[where] for where in _windows(geometry))
-    return total * jnp.asarray(1.0 / count, x.dtype)
+    present = np.pad(np.ones(x.shape[1:-1]), list(zip(geometry.before, geometry.after, strict=True)))
+    count = np.sum([present[tuple(window)] for window in _windows(geometry)], axis=0)
+    return total * jnp.asarray(1.0 / count[..., None], x.dtype)
 
 
 def max_pooling(x: Array, geometry: Geometry) -> Array:
@@ -151,7 +156,7 @@ def batch_normalization(
 
     Parameters
     ----------
-    x : array of shape (channels, batch, *positions)
+    x : array of shape (channels, *positions, batch)
     gamma, beta : array of shape (channels,)
     moving : tuple of two arrays of shape (channels,)
         Mean and variance.
@@ -214,29 +219,86 @@ def _per_channel(values: Array, x: Array) -> Array:
     return values.reshape(-1, *(1,) * (x.ndim - 1))
 
 
-def _product(slices: list[Array], kernel: Array) -> Array:
-    """Patches, given as one slice for each tap of the kernel, times the kernel."""
-    patches = jnp.concatenate(slices, axis=0)
-    matrix = kernel.reshape(patches.shape[0], kernel.shape[-1])
-    return (matrix.T @ patches.reshape(patches.shape[0], -1)).reshape(-1, *patches.shape[1:])
+def _correlation(x: Array, kernel: Array, windows: Sequence[Window]) -> Array:
+    """The sum over the taps of a kernel: what its window sees times its matrix.
+
+    Parameters
+    ----------
+    x : array of shape (channels, *lengths, batch)
+        With its padding.
+    kernel : array of shape (taps, channels, filters)
+    windows : sequence of sequence of slice
+        Where each tap looks.
+
+    Returns
+    -------
+    array of shape (filters, *positions, batch)
+    """
+    n_channels, n_filters = kernel.shape[1:]
+    n_inputs, n_outputs = math.prod(x.shape[1:-1]), math.prod(_at(x, windows[0]).shape[1:-1])
+    more_products = n_channels * n_filters * (n_inputs - n_outputs)
+    fewer_moves = n_channels * n_outputs - n_filters * n_inputs
+    is_dense = all(where.step in (None, 1) for window in windows for where in window)
+    if is_dense and fewer_moves * _PRODUCTS_FOR_A_MOVE > more_products:
+        products = _product(kernel.transpose(0, 2, 1).reshape(-1, n_channels), x)
+        return _sum_of_windows(windows, x.shape[1:-1])(products)
+    patches = jnp.concatenate([_at(x, window) for window in windows])
+    return _product(kernel.reshape(-1, n_filters).T, patches)
+
+
+def _product(matrix: Array, x: Array) -> Array:
+    return (matrix @ x.reshape(x.shape[0], -1)).reshape(-1, *x.shape[1:])
+
+
+def _sum_of_windows(windows: Sequence[Window], lengths: Sequence[int]) -> Any:
+    """From (taps * filters, *lengths, batch) what each tap's window sees of its part, summed over the taps.
+
+    The gradient is one concatenation; the sum of as many padded arrays, which differentiation gives, is slower.
+    """
+
+    def summed(x: Array) -> Array:
+        first, *others = (_at(part, window) for part, window in zip(jnp.split(x, len(windows)), windows, strict=True))
+        return sum(others, start=first)
+
+    def gradient(_: None, upstream: Array) -> tuple[Array]:
+        reach = [length - count for length, count in zip(lengths, upstream.shape[1:-1], strict=True)]
+        padded = _padded(upstream, [(width, width) for width in reach], 0.0)
+        shifted = [
+            [slice(r - where.start, r - where.start + n) for r, where, n in zip(reach, window, lengths, strict=True)]
+            for window in windows
+        ]
+        return (jnp.concatenate([_at(padded, window) for window in shifted]),)
+
+    with_gradient: Any = jax.custom_vjp(summed)
+    with_gradient.defvjp(lambda x: (summed(x), None), gradient)
+    return with_gradient
 
 
 def _slices(x: Array, geometry: Geometry, fill: float) -> list[Array]:
-    """For each tap of the windows what it sees, shape (channels, batch, *positions)."""
-    padded = _padded(x, [(0, 0), (0, 0), *zip(geometry.before, geometry.after, strict=True)], fill)
-    return [padded[(slice(None), slice(None), *where)] for where in _windows(geometry)]
+    """For each tap of the windows what it sees, shape (channels, *positions, batch)."""
+    padded = _with_margins(x, geometry, fill)
+    return [_at(padded, window) for window in _windows(geometry)]
 
 
-def _padded(x: Array, widths: list[tuple[int, int]], fill: float) -> Array:
+def _with_margins(x: Array, geometry: Geometry, fill: float) -> Array:
+    return _padded(x, list(zip(geometry.before, geometry.after, strict=True)), fill)
+
+
+def _padded(x: Array, widths: Sequence[tuple[int, int]], fill: float) -> Array:
     # Negative widths cut off what no window reaches.
-    return lax.pad(x, jnp.asarray(fill, x.dtype), [(before, after, 0) for before, after in widths])
+    around = [(0, 0, 0), *((before, after, 0) for before, after in widths), (0, 0, 0)]
+    return lax.pad(x, jnp.asarray(fill, x.dtype), around)
 
 
-def _windows(geometry: Geometry) -> list[tuple[slice, ...]]:
+def _at(x: Array, window: Window) -> Array:
+    return x[(slice(None), *window)]
+
+
+def _windows(geometry: Geometry) -> list[list[slice]]:
     return [
-        tuple(
+        [
             slice(offset, offset + (count - 1) * step + 1, step)
             for offset, count, step in zip(tap, geometry.positions, geometry.stride, strict=True)
-        )
+        ]
         for tap in geometry.taps()
     ]
