@@ -489,7 +489,7 @@ def test_with_many_steps_nothing_is_padded(monkeypatch):
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     x, y = table(100)
     few = trained_by_both(model, x, y)[1]
-    monkeypatch.setattr("keras_ectonas.engines.compiled.engine._FEW_STEPS_TO_SHARE", 0)
+    monkeypatch.setattr("keras_ectonas.engines.compiled.engine._FEW_STEPS", 0)
     many = trained_by_both(model, x, y)[1]
     assert_alike(few, many)
 
@@ -592,7 +592,7 @@ def test_n_jobs_is_checked(n_jobs):
 
 def test_programs_are_kept_for_all_who_train_and_dropped_after(monkeypatch):
     monkeypatch.setattr("keras_ectonas.engines.compiled.engine._PROGRAMS_KEPT", 1)
-    monkeypatch.setattr("keras_ectonas.engines.compiled.engine._FEW_STEPS_TO_SHARE", 0)
+    monkeypatch.setattr("keras_ectonas.engines.compiled.engine._FEW_STEPS", 0)
     model = dense_model()
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     engine = CompiledEngine(assignment(model, *table(100)))
