@@ -23,6 +23,7 @@ from ...surgery.walk import shapes_of
 from ..base import Assignment, DivergedError, Engine, left_out, portions
 from ..fit import FitEngine
 from ..sharing import clear_compiled_programs, training
+from .compiler import compiled
 from .head import Head
 from .padding import ELEMENTWISE_OPTIMIZERS, Padding
 from .program import Program
@@ -37,10 +38,6 @@ _PROGRAMS_KEPT: Final = 8
 
 _DROPPED_BEFORE_CLEARING: Final = 16
 _MOST_COMPILERS: Final = 4
-_ONE_THREAD: Final = {"xla_cpu_multi_thread_eigen": False}
-_QUICKLY: Final = {"xla_cpu_use_fusion_emitters": False}
-"""Compiles in half the time to code that runs a third slower."""
-
 _FEW_STEPS: Final = 2000
 """Of a job and those that may follow it: with fewer, compilation is what takes time, and programs are shared by padding
 and compiled quickly."""
@@ -167,20 +164,8 @@ class CompiledEngine(Engine):
                 lowered = program.lowered(self._rows.rows, schedule)
         except Exception as error:  # Whatever a layer of the user's own may raise when it is traced.
             return f"{type(error).__name__}: {error}"
-        self._programs[key] = program, self._compiler.submit(self._executable, lowered, key.quickly)
+        self._programs[key] = program, self._compiler.submit(compiled, lowered, key.quickly)
         return ""
-
-    def _executable(self, lowered: Any, quickly: bool) -> Any:
-        """Compile for the CPU's needs: tiny kernels gain nothing from threads of their own."""
-        if not self._own_kernels:
-            return lowered.compile()
-        try:
-            return lowered.compile(compiler_options={**_ONE_THREAD, **(_QUICKLY if quickly else {})})
-        except jax.errors.JaxRuntimeError as error:
-            # The options are XLA's own and may change from version to version.
-            if "No such compile option" not in str(error):
-                raise
-            return lowered.compile()
 
     def _head_for(self, network: Network) -> Head:
         """The losses and metrics, which are the same for all candidates."""

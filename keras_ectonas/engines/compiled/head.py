@@ -57,7 +57,7 @@ class Head:
         """Metrics that have seen nothing."""
         return self._initial
 
-    def update(self, values: list[Any], y: Any, outputs: Any, weights: Any) -> list[Any]:
+    def update(self, values: list[Any], y: Any, outputs: Any, weights: Any, n_batches: Any = None) -> list[Any]:
         """The metrics after some batches.
 
         Parameters
@@ -65,15 +65,18 @@ class Head:
         values : list of array
         y, outputs, weights : array of shape (batches, rows, ...)
             Weights may be None.
+        n_batches : int scalar or None
+            Only so many of them, a number that may be traced; None for all.
         """
         parts = (y, outputs, weights)
-        if self._sums_over_rows:
+        if self._sums_over_rows and n_batches is None:
             return self._updated(values, *(None if p is None else p.reshape(-1, *p.shape[2:]) for p in parts))
 
         def body(i: Any, values: list[Any]) -> list[Any]:
             return self._updated(values, *(None if part is None else part[i] for part in parts))
 
-        return list(lax.fori_loop(0, len(y), body, [jnp.asarray(value) for value in values]))
+        initial = [jnp.asarray(value) for value in values]
+        return list(lax.fori_loop(0, len(y) if n_batches is None else n_batches, body, initial))
 
     def results(self, values: list[Any]) -> dict[str, Any]:
         """What the metrics say, by name."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+import threading
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from ...data import TrainingData
 from ...network import Array
 from ..base import row_order
+from .compiler import compiled
 from .head import Head
 from .program import Result, Rows
 
@@ -61,7 +65,8 @@ class DeviceRows:
             if self.is_weighted
             else None,
         )
-        self._summary = jax.jit(self._summarized, static_argnames=("head", "n_steps", "is_last"))
+        self._summaries: dict[tuple[bool, bool], Any] = {}
+        self._compiling = threading.Lock()
 
     @property
     def _held_out(self) -> Array:
@@ -113,37 +118,44 @@ class DeviceRows:
             Of the calls before, in the same epoch.
         """
         values, total = (head.initial, np.float32(0.0)) if before is None else (before.values, before.total)
-        found: Summary = self._summary(
-            head, result._replace(carry=None), self.rows, schedule, values, total, n_steps=n_steps, is_last=is_last
-        )
+        is_whole = n_steps == len(schedule) - len(self._held_out)
+        given = (result._replace(carry=None), self.rows, schedule, values, total, np.int32(n_steps))
+        with self._compiling:
+            if (is_whole, is_last) not in self._summaries:
+                summarized = partial(self._summarized, head, is_whole, is_last)
+                self._summaries[is_whole, is_last] = compiled(jax.jit(summarized).lower(*given), quickly=True)
+        found: Summary = self._summaries[is_whole, is_last](*given)
         return found
 
     def _summarized(
         self,
         head: Head,
+        is_whole: bool,
+        is_last: bool,
         result: Result,
         rows: Rows,
         schedule: Any,
         values: list[Any],
         total: Any,
-        *,
-        n_steps: int,
-        is_last: bool,
+        n_steps: Any,
     ) -> Summary:
-        trained, held_out, outputs = {}, {}, None
-        if n_steps:
-            y, weights = (None if part is None else part[schedule[:n_steps]] for part in rows[1:])
-            values = head.update(values, y, result.outputs[:n_steps], weights)
-            total = total + result.losses[:n_steps].sum()
-            trained = head.results(values)
+        """One program for all calls that are filled with training batches, one for those that are not."""
+        n_held_out = len(self._held_out)
+        most = len(schedule) - n_held_out
+        y, weights = (None if part is None else part[schedule[:most]] for part in rows[1:])
+        values = head.update(values, y, result.outputs[:most], weights, None if is_whole else n_steps)
+        total = total + jnp.where(np.arange(most) < n_steps, result.losses[:most], 0.0).sum()
+        held_out, outputs = {}, None
         if is_last:
-            stop = n_steps + len(self._held_out)
-            outputs = result.outputs[n_steps:stop].reshape(-1, *result.outputs.shape[2:])[: self._n_held_out]
+            outputs, penalties = (
+                lax.dynamic_slice_in_dim(part, n_steps, n_held_out) for part in (result.outputs, result.penalties)
+            )
+            outputs = outputs.reshape(-1, *outputs.shape[2:])[: self._n_held_out]
             y, weights = (None if part is None else part[self._n_train :] for part in rows[1:])
-            loss = head.loss(y, outputs, weights) + result.penalties[n_steps:stop].mean()
+            loss = head.loss(y, outputs, weights) + penalties.mean()
             one_batch = (None if part is None else part[None] for part in (y, outputs, weights))
             held_out = {"loss": loss, **head.results(head.update(head.initial, *one_batch))}
-        return Summary(values, total, trained, held_out, outputs)
+        return Summary(values, total, head.results(values), held_out, outputs)
 
 
 def _weights(rows: Any) -> Array:
