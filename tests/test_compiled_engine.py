@@ -16,7 +16,7 @@ from keras_ectonas.bridge import Blueprint, network_of
 from keras_ectonas.compilation import Compilation
 from keras_ectonas.data import Rows, TrainingData, split
 from keras_ectonas.engines import Assignment, FitEngine
-from keras_ectonas.engines.compiled import CompiledEngine, kernels, reason_against
+from keras_ectonas.engines.compiled import CompiledEngine, compiler, kernels, reason_against
 from keras_ectonas.engines.compiled.dropout import can_draw, dropout_mask, next_key
 from keras_ectonas.engines.compiled.packing import Packing
 from keras_ectonas.engines.compiled.padding import Padding, width_class
@@ -501,6 +501,26 @@ def test_outputs_that_do_not_fit_at_once(monkeypatch):
     whole = trained_by_both(model, x, y)
     monkeypatch.setattr("keras_ectonas.engines.compiled.rows._NUMBERS_AT_ONCE", 100)
     assert_alike(whole[0], trained_by_both(model, x, y)[1])
+
+
+def test_metrics_of_epochs_of_every_length_come_from_two_programs(monkeypatch):
+    seen = []
+
+    def spy(lowered, quickly):
+        seen.append(lowered)
+        return compiler.compiled(lowered, quickly)
+
+    monkeypatch.setattr("keras_ectonas.engines.compiled.rows.compiled", spy)
+    model = dense_and_compiled()
+    given_ = assignment(model, *table(100))
+    steps = given_.data.steps_per_epoch
+    engine, fit = CompiledEngine(given_), FitEngine(given_)
+    jobs = [TrainingJob(k, network_of(model), 0, n, 5) for k, n in enumerate((steps, 1, 2, steps + 1, 0))]
+    for fitted, ours in zip(fit.train(jobs), engine.train(jobs), strict=True):
+        assert_alike(fitted, ours)
+    assert len(seen) == 2
+    engine.close()
+    fit.close()
 
 
 @keras.saving.register_keras_serializable("tests")
