@@ -12,7 +12,6 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-import jax
 import numpy as np
 from joblib import cpu_count
 
@@ -23,7 +22,7 @@ from ...surgery.walk import shapes_of
 from ..base import Assignment, DivergedError, Engine, left_out, portions
 from ..fit import FitEngine
 from ..sharing import clear_compiled_programs, training
-from .compiler import compiled
+from .compiler import compiled, on_cpu
 from .head import Head
 from .padding import ELEMENTWISE_OPTIMIZERS, Padding
 from .program import Program
@@ -84,7 +83,7 @@ class CompiledEngine(Engine):
         self._rows = DeviceRows(assignment.data)
         optimizer = assignment.blueprint.compilation.optimizer.get("class_name")
         self._elementwise = optimizer in ELEMENTWISE_OPTIMIZERS
-        self._own_kernels = jax.default_backend() == "cpu"
+        self._own_kernels = on_cpu()
         self._head: Head | None = None
         self._programs: OrderedDict[_Key, tuple[Program, Future[Any]]] = OrderedDict()
         self._refused: set[_Key] = set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final, NamedTuple
 
 import jax
@@ -68,7 +68,7 @@ class DeviceRows:
         self._summaries: dict[tuple[bool, bool], Any] = {}
         self._compiling = threading.Lock()
 
-    @property
+    @cached_property
     def _held_out(self) -> Array:
         """Batches of validation rows; the last one is filled up with its last row."""
         n_batches = math.ceil(self._n_held_out / self.batch_size)
