@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
@@ -38,14 +39,19 @@ class Head:
         with untouched_random_state():
             self._model = keras.Sequential([keras.Input(output_shape), keras.layers.Identity()])
             compilation.compile(self._model)
-            outputs: Array = np.full([len(y), *(int(size or 1) for size in output_shape)], 0.5, dtype=np.float32)
-            weights = np.ones(len(y), dtype=np.float32) if weighted else None
-            self._model.compute_loss(y=y, y_pred=outputs, sample_weight=weights)
-            self._model.compute_metrics(None, y, outputs, weights)
-            self._model.reset_metrics()
+            outputs = jax.ShapeDtypeStruct((len(y), *(int(size or 1) for size in output_shape)), np.float32)
+            weights = jax.ShapeDtypeStruct((len(y),), np.float32) if weighted else None
+            # Traced only: computed, each operation would be compiled. Variables are made when the scope ends.
+            with keras.StatelessScope():
+                jax.eval_shape(self._resolved, y, outputs, weights)
         leaves = [leaf for metric in self._model.metrics for leaf in getattr(metric, "metrics", [metric])]
         self._sums_over_rows = all(map(_sums_over_rows, leaves))
         self._initial: list[Array] = [np.asarray(variable) for variable in self._model.metrics_variables]
+
+    def _resolved(self, y: Any, outputs: Any, weights: Any) -> None:
+        """Let Keras find out what names such as ``"accuracy"`` mean for such targets and outputs."""
+        self._model.compute_loss(y=y, y_pred=outputs, sample_weight=weights)
+        self._model.compute_metrics(None, y, outputs, weights)
 
     def loss(self, y: Any, outputs: Any, weights: Any) -> Any:
         """The mean loss of a batch, without penalties."""
