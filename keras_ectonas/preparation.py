@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -53,6 +54,7 @@ def prepared_session(
     InputError
         Naming what cannot be used.
     """
+    began = time.monotonic()
     settings = _settings(parameters)
     check_choices(parameters["surgery"], parameters["engine"], parameters["verbose"], parameters["batch_size"])
     for name in ("keep_weights", "resume", "warm_start"):
@@ -88,6 +90,7 @@ def prepared_session(
     )
     if before is not None:
         _check_same(before.identity, session.identity())
+    session.seconds_to_prepare = time.monotonic() - began
     return session
 
 

@@ -70,6 +70,8 @@ class Session:
         Where the search is kept.
     before : mapping or None
         The state that a search was in when it ended, for this one to continue with this budget on top.
+    seconds_to_prepare : float
+        That reading and checking the data took; ``max_time`` counts them.
     """
 
     start: Network
@@ -87,6 +89,7 @@ class Session:
     start_step: int = 0
     checkpoint: Folder | None = None
     before: Mapping[str, Any] | None = None
+    seconds_to_prepare: float = 0.0
 
     def __post_init__(self) -> None:
         _check_start(self.start, self.settings)
@@ -155,6 +158,7 @@ class Session:
         elif folder is not None and folder.state is not None:
             search.continue_with(folder.state)
             _LOGGER.info("%s: the search goes on in generation %d", folder.path, search.generation)
+        search.seconds_before += self.seconds_to_prepare
         if folder is not None:
             folder.begin(search.state())
         limit = self.settings.max_time

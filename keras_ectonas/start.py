@@ -13,11 +13,13 @@ import numpy as np
 from .bridge import config_of, layer_from, untouched_random_state
 from .compilation import Compilation
 from .errors import InputError
+from .initial_weights import initialized_by_numpy
 from .network import Array
 
 __all__ = ["default_model", "own_copy", "start_model"]
 
 _MANY_TIME_STEPS: Final = 8
+_NUMBERS_AT_ONCE: Final = 1_000_000
 _FEW_ROWS: Final = 2000
 _FEW_POSITIONS: Final = 4
 _MOST_CHANNELS: Final = 96
@@ -107,7 +109,8 @@ def own_copy(model: Any, x: Array | None = None, keep_weights: bool = True) -> k
     else:
         inputs = keras.Input(x.shape[1:]) if x is not None else None
     try:
-        twin = keras.Sequential([inputs, *copied], name=model.name)
+        with initialized_by_numpy(copied, as_zeros=keep_weights and model.built):
+            twin = keras.Sequential([inputs, *copied], name=model.name)
     except ValueError as error:
         shape = None if x is None else x.shape[1:]
         raise InputError(f"model cannot be built for rows of shape {shape}: {error}") from error
@@ -158,16 +161,34 @@ def default_model(
         layers += [keras.layers.Dense(n_units, activation="relu") for n_units in _hidden_units(len(x))]
     else:
         layers += _cells(shape, is_narrow=size_counts or len(x) < _FEW_ROWS)
-    return keras.Sequential([*layers, *_head(y, kind)], name="start")
+    layers += _head(y, kind)
+    with initialized_by_numpy(layers[1:]):
+        return keras.Sequential(layers, name="start")
 
 
 def _scaling(x: Array) -> keras.layers.Layer:
     """Zero mean and unit variance for each column of a table, for each channel of anything else."""
-    axes = (0,) if x.ndim == 2 else tuple(range(x.ndim - 1)) if _has_channels(x.shape[1:]) else None
-    wide = x.astype(np.float64)
-    mean, variance = wide.mean(axis=axes), wide.var(axis=axes)
-    axis = None if axes is None else -1
-    return keras.layers.Normalization(axis=axis, mean=mean.tolist(), variance=np.maximum(variance, 1e-12).tolist())
+    shape = x.shape[1:]
+    mean, variance = _moments(x.reshape(len(x), -1))
+    axis = -1 if x.ndim == 2 or _has_channels(shape) else None
+    if x.ndim > 2:
+        # Of all positions of a channel together, or of everything.
+        by_channel = (-1, shape[-1] if _has_channels(shape) else 1)
+        means = mean.reshape(by_channel)
+        mean, variance = means.mean(axis=0), variance.reshape(by_channel).mean(axis=0) + means.var(axis=0)
+    variance = np.maximum(variance, 1e-12)
+    if axis is None:
+        return keras.layers.Normalization(axis=None, mean=float(mean[0]), variance=float(variance[0]))
+    return keras.layers.Normalization(axis=axis, mean=mean.tolist(), variance=variance.tolist())
+
+
+def _moments(table: Array) -> tuple[Array, Array]:
+    """Mean and variance of each column in double precision, some rows at a time: a copy of all might not fit."""
+    step = max(1, _NUMBERS_AT_ONCE // max(1, table.shape[1]))
+    parts = [table[start : start + step] for start in range(0, len(table), step)]
+    mean = np.sum([part.sum(axis=0, dtype=np.float64) for part in parts], axis=0) / len(table)
+    squares = [np.square(part - mean).sum(axis=0) for part in parts]
+    return mean, np.sum(squares, axis=0) / len(table)
 
 
 def _has_channels(shape: tuple[int, ...]) -> bool:

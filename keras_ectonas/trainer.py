@@ -74,7 +74,7 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         The most parameters a model may have. Changes that would exceed it are not proposed; a start above it loses
         units and channels after the warm-up.
     max_time : float or None
-        Seconds after which the search ends with the best so far.
+        Seconds, from the beginning of ``fit``, after which the search ends with the best so far.
     surgery : {"calibrated", "paper"}
         How the weights of changed models are chosen: so that the next layer still receives what it received
         before on some training rows, or by the rules of the paper.

@@ -56,6 +56,20 @@ class TimedEngine(FakeEngine):
 # Budget and time.
 
 
+def test_time_counts_from_the_beginning_of_fit(monkeypatch):
+    now = time.monotonic
+    late = {"by": 0.0}
+    monkeypatch.setattr(time, "monotonic", lambda: now() + late["by"])
+
+    def slow_to_make(x, y):
+        late["by"] += 1000.0
+        return dense_model()
+
+    trainer = ECToNASTrainer(slow_to_make, max_time=900.0, **QUICK).fit(*table())
+    assert trainer.ended_by_ == "max_time"
+    assert trainer.n_epochs_ <= 1
+
+
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(
     budget=st.floats(0.2, 60),
