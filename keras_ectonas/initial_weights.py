@@ -15,8 +15,6 @@ import keras
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from .network import Shape
-
 __all__ = ["initialized_by_numpy"]
 
 _CUT: Final = 2.0
@@ -27,7 +25,7 @@ _SPREAD_WHEN_CUT: Final = 0.87962566103423978
 
 
 @contextmanager
-def initialized_by_numpy(layers: Sequence[keras.layers.Layer], as_zeros: bool = False) -> Iterator[None]:
+def initialized_by_numpy(layers: Sequence[keras.layers.Layer]) -> Iterator[None]:
     """While dense layers and convolutions are built, NumPy draws their kernels from the same distributions as Keras.
 
     That holds for initializers of the family ``keras.initializers.VarianceScaling`` that were given no seed of their
@@ -38,13 +36,11 @@ def initialized_by_numpy(layers: Sequence[keras.layers.Layer], as_zeros: bool = 
     ----------
     layers : sequence of keras.layers.Layer
         Not built yet.
-    as_zeros : bool
-        Whether nothing is to be drawn, because weights are set right after.
     """
     given = [(layer, layer.kernel_initializer) for layer in layers if _has_such_kernel(layer)]
     try:
         for layer, initializer in given:
-            layer.kernel_initializer = keras.initializers.Zeros() if as_zeros else _Drawn(initializer)
+            layer.kernel_initializer = _Drawn(initializer)
         yield
     finally:
         for layer, initializer in given:
@@ -68,7 +64,7 @@ class _Drawn(keras.initializers.Initializer):  # type: ignore[misc]
 
     def __call__(self, shape: Sequence[int], dtype: Any = None, **_: Any) -> Any:
         rng = np.random.default_rng(random.getrandbits(64))
-        variance = self._given.scale / max(1.0, _fan(tuple(shape), self._given.mode))
+        variance = self._given.scale / max(1.0, _fan(shape, self._given.mode))
         match self._given.distribution:
             case "uniform":
                 limit = math.sqrt(3.0 * variance)
@@ -81,8 +77,8 @@ class _Drawn(keras.initializers.Initializer):  # type: ignore[misc]
         return keras.ops.convert_to_tensor(values.astype(np.float32), dtype)
 
 
-def _fan(shape: Shape, mode: str) -> float:
+def _fan(shape: Sequence[int], mode: str) -> float:
     """Inputs of a unit, units of an input, or the mean of both, of a kernel of shape (*window, inputs, units)."""
-    window = math.prod(size or 1 for size in shape[:-2])
-    inputs, units = (window * (size or 1) for size in shape[-2:])
-    return {"fan_in": inputs, "fan_out": units}.get(mode, (inputs + units) / 2)
+    *window, inputs, units = shape
+    size = math.prod(window)
+    return size * {"fan_in": inputs, "fan_out": units}.get(mode, (inputs + units) / 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import random
 import warnings
 from typing import Any, Final, Literal
@@ -109,7 +110,7 @@ def own_copy(model: Any, x: Array | None = None, keep_weights: bool = True) -> k
     else:
         inputs = keras.Input(x.shape[1:]) if x is not None else None
     try:
-        with initialized_by_numpy(copied, as_zeros=keep_weights and model.built):
+        with initialized_by_numpy(copied):
             twin = keras.Sequential([inputs, *copied], name=model.name)
     except ValueError as error:
         shape = None if x is None else x.shape[1:]
@@ -168,27 +169,21 @@ def default_model(
 
 def _scaling(x: Array) -> keras.layers.Layer:
     """Zero mean and unit variance for each column of a table, for each channel of anything else."""
-    shape = x.shape[1:]
-    mean, variance = _moments(x.reshape(len(x), -1))
-    axis = -1 if x.ndim == 2 or _has_channels(shape) else None
-    if x.ndim > 2:
-        # Of all positions of a channel together, or of everything.
-        by_channel = (-1, shape[-1] if _has_channels(shape) else 1)
-        means = mean.reshape(by_channel)
-        mean, variance = means.mean(axis=0), variance.reshape(by_channel).mean(axis=0) + means.var(axis=0)
-    variance = np.maximum(variance, 1e-12)
-    if axis is None:
-        return keras.layers.Normalization(axis=None, mean=float(mean[0]), variance=float(variance[0]))
-    return keras.layers.Normalization(axis=axis, mean=mean.tolist(), variance=variance.tolist())
+    by_channel = x.ndim == 2 or _has_channels(x.shape[1:])
+    # Of each feature at each position; one row for a table.
+    means, variances = (part.reshape(-1, x.shape[-1] if by_channel else 1) for part in _moments(x))
+    mean, variance = means.mean(axis=0), np.maximum(variances.mean(axis=0) + means.var(axis=0), 1e-12)
+    if not by_channel:
+        mean, variance = mean[0], variance[0]
+    return keras.layers.Normalization(axis=-1 if by_channel else None, mean=mean.tolist(), variance=variance.tolist())
 
 
-def _moments(table: Array) -> tuple[Array, Array]:
-    """Mean and variance of each column in double precision, some rows at a time: a copy of all might not fit."""
-    step = max(1, _NUMBERS_AT_ONCE // max(1, table.shape[1]))
-    parts = [table[start : start + step] for start in range(0, len(table), step)]
-    mean = np.sum([part.sum(axis=0, dtype=np.float64) for part in parts], axis=0) / len(table)
-    squares = [np.square(part - mean).sum(axis=0) for part in parts]
-    return mean, np.sum(squares, axis=0) / len(table)
+def _moments(x: Array) -> tuple[Array, Array]:
+    """Mean and variance over the rows in double precision, some rows at a time: a copy of all might not fit."""
+    step = max(1, _NUMBERS_AT_ONCE // max(1, math.prod(x.shape[1:])))
+    parts = [x[start : start + step] for start in range(0, len(x), step)]
+    mean = sum(part.sum(axis=0, dtype=np.float64) for part in parts) / len(x)
+    return mean, sum(np.square(part - mean).sum(axis=0) for part in parts) / len(x)
 
 
 def _has_channels(shape: tuple[int, ...]) -> bool:
