@@ -2,6 +2,7 @@
 
 import csv
 import threading
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -55,6 +56,25 @@ def test_schedules_run_on_along_the_lineage():
     second = engine.train([job(first.network, 3, first_step=6)])[0]
     rates = [record.logs["learning_rate"] for outcome in (first, second) for record in outcome.records]
     np.testing.assert_allclose(rates, [0.01, 0.005, 0.01 / 3], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("hook", "times"), [("epoch_begin", 2), ("epoch_end", 2), ("train_batch_begin", 6), ("train_batch_end", 6)]
+)
+def test_what_callbacks_make_of_the_learning_rate_is_kept_where_it_is_annealed(hook, times):
+    seen = []
+
+    class Halving(keras.callbacks.Callback):
+        def halve(self, number, logs=None):
+            seen.append(float(self.model.optimizer.learning_rate))
+            self.model.optimizer.learning_rate = seen[-1] / 2
+
+    setattr(Halving, f"on_{hook}", Halving.halve)
+    engine, network = engine_for(keras.optimizers.SGD(0.1), callbacks=[Halving()])
+    first = engine.train([replace(job(network, 6), rates=(1.0, 0.1))])[0]
+    np.testing.assert_allclose(seen, 0.1 * 0.5 ** np.arange(times), rtol=1e-5)
+    engine.train([replace(job(first.network, 3, first_step=6), rates=(1.0, 0.1))])
+    np.testing.assert_allclose(seen[times], 0.1 * 0.5**times, rtol=1e-5)
 
 
 def test_not_a_number_ends_a_job_at_once():

@@ -65,6 +65,9 @@ def _numbered(path: str, candidate: int) -> str:
 class JobCallbacks(keras.callbacks.CallbackList):  # type: ignore[misc]
     """The callbacks of one job, which may take several calls of ``fit``; it counts the steps that were taken.
 
+    Between the steps of an annealed job the learning rate is what the optimizer or the user's callbacks made it, so
+    that theirs may read and change it. A schedule of the optimizer's own is left as it is.
+
     Parameters
     ----------
     callbacks : list of keras.callbacks.Callback
@@ -78,6 +81,10 @@ class JobCallbacks(keras.callbacks.CallbackList):  # type: ignore[misc]
         self._job = job
         self._has_begun = False
         self._steps_in_epoch = self._done = self._in_epoch = 0
+        self._is_annealed = job.is_annealed and any(
+            variable.name == "learning_rate" for variable in model.optimizer.variables
+        )
+        self._base_rate = 0.0
 
     @property
     def steps_taken(self) -> int:
@@ -92,7 +99,16 @@ class JobCallbacks(keras.callbacks.CallbackList):  # type: ignore[misc]
         self._done, self._in_epoch = self.steps_taken, 0
         super().on_epoch_begin(epoch, logs)
 
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        super().on_train_batch_begin(batch, logs)
+        if self._is_annealed:
+            optimizer = self.model.optimizer
+            self._base_rate = float(optimizer.learning_rate)
+            optimizer.learning_rate = self._base_rate * self._job.rate(self._done + batch)
+
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self._is_annealed:
+            self.model.optimizer.learning_rate = self._base_rate
         # Several steps may be one execution, whose last number may be beyond the epoch's end.
         self._in_epoch = min(batch + 1, self._steps_in_epoch)
         super().on_train_batch_end(batch, logs)

@@ -105,8 +105,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self.records: list[EpochRecord] = []
         self.failure = ""
         self._callbacks: JobCallbacks | None = None
-        self._epoch = self._first_epoch = self._steps_before = 0
-        self._base_rate = 0.0
+        self._epoch = self._first_epoch = 0
         self._batches: Batches | None = None
 
     @property
@@ -157,26 +156,11 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if self._batches is not None:
             self._batches.begin(self._epoch + epoch - self._first_epoch)
-        if self._may_anneal():
-            self._steps_before = self.steps_taken
-            self._base_rate = float(self.model.optimizer.learning_rate)
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        if self._may_anneal():
-            self.model.optimizer.learning_rate = self._base_rate * self.job.rate(self._steps_before + batch)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if self._may_anneal():
-            self.model.optimizer.learning_rate = self._base_rate
         self.record(dict(logs or {}))
         if self.failure or self.assignment.deadline.is_over():
             self.model.stop_training = True
-
-    def _may_anneal(self) -> bool:
-        """A schedule of the optimizer's own is left as it is."""
-        return self.job.is_annealed and any(
-            variable.name == "learning_rate" for variable in self.model.optimizer.variables
-        )
 
     def record(self, logs: dict[str, float]) -> None:
         """Score the model as it is now."""
