@@ -171,7 +171,7 @@ def split(rows: Rows, fraction: float, task: Task, seed: int, groups: Array | No
     ----------
     rows : Rows
     fraction : float
-        Share of the validation rows.
+        Share of the validation rows, above 0 and below 1.
     task : Task
     seed : int
     groups : ndarray of int, optional
@@ -180,10 +180,8 @@ def split(rows: Rows, fraction: float, task: Task, seed: int, groups: Array | No
     Raises
     ------
     InputError
-        If `fraction` is not between 0 and 1, or one of the parts would be empty.
+        If one of the parts would be empty.
     """
-    if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 < fraction < 1:
-        raise InputError(f"validation_fraction={fraction!r}: expected a number above 0 and below 1.")
     first, members = np.arange(len(rows)), np.arange(len(rows))
     if groups is not None and groups.max() + 1 >= _FEWEST_GROUPS:
         _, first, members = np.unique(groups, return_index=True, return_inverse=True)

@@ -50,7 +50,7 @@ class Outlook:
     @property
     def finish_is_due(self) -> bool:
         """Whether the time that is left is kept for training the best."""
-        share, left = self.settings.final_share, self.seconds_left
+        share, left = self.settings.kept_share, self.seconds_left
         return left is not None and share > 0 and left <= share * (self.settings.max_time or 0.0)
 
     @property
@@ -67,7 +67,7 @@ class Outlook:
         limit, pace = self.settings.max_time, self._pace
         if limit is None or pace is None:
             return self.ledger.free
-        seconds = (1 - self.settings.final_share) * limit - self.elapsed
+        seconds = (1 - self.settings.kept_share) * limit - self.elapsed
         return max(0, min(self.ledger.free, int(seconds / pace)))
 
     @property

@@ -73,7 +73,7 @@ def _leads_away(kind: str, greediness: float) -> bool:
 
 def reason_to_refuse(child: Network, parent: Network, settings: SearchSettings) -> str:
     """Why a child is degenerate and not let in; empty if it is not."""
-    if settings.is_too_large(child.n_params) and child.n_params >= parent.n_params:
+    if settings.is_too_large(child.n_params):
         return f"{child.n_params} parameters are more than max_params={settings.max_params}"
     growth = settings.max_growth
     if growth is not None and child.n_params > growth * parent.n_params:

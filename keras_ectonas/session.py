@@ -94,7 +94,7 @@ class Session:
     def __post_init__(self) -> None:
         _check_start(self.start, self.settings)
         settings = self.settings
-        self._ledger = Ledger.for_epochs(settings.budget, self.data.steps_per_epoch, settings.final_share)
+        self._ledger = Ledger.for_epochs(settings.budget, self.data.steps_per_epoch, settings.kept_share)
         self._keras_callbacks, self._search_callbacks = _sorted_callbacks(self.callbacks)
         self._deadline = Deadline()
         if self._ledger.limit < 1:
@@ -105,7 +105,7 @@ class Session:
 
     def run(self, followers: Sequence[SearchCallback] = ()) -> Search:
         """Search until the budget is spent, time is up, or somebody interrupts."""
-        began = time.perf_counter()
+        began = time.perf_counter() - self.seconds_to_prepare
         engine = self._engine()
         search = Search(
             self.start,
@@ -122,13 +122,12 @@ class Session:
         try:
             with self._opened() as folder, Progress(self.verbose) as progress:
                 self._take_up(search, folder)
-                search.run(lambda search: _after_step(search, folder, progress))
-                if folder is not None:
-                    folder.write(search.state())
+                began -= search.seconds.get("total", 0.0)
+                search.run(lambda search: _after_step(search, began, folder, progress))
+                _keep(search, began, folder)
                 progress.finish(search)
         finally:
             engine.close()
-        search.seconds["total"] = search.seconds.get("total", 0.0) + time.perf_counter() - began
         return search
 
     def identity(self) -> dict[str, str]:
@@ -230,10 +229,16 @@ class Session:
         return FitEngine if reason else CompiledEngine
 
 
-def _after_step(search: Search, folder: Opened | None, progress: Progress) -> None:
+def _after_step(search: Search, began: float, folder: Opened | None, progress: Progress) -> None:
+    _keep(search, began, folder)
+    progress.update(search)
+
+
+def _keep(search: Search, began: float, folder: Opened | None) -> None:
+    """Write the search down, with the time that it took."""
+    search.seconds["total"] = time.perf_counter() - began
     if folder is not None:
         folder.write(search.state())
-    progress.update(search)
 
 
 def n_workers(n_jobs: Any) -> int:

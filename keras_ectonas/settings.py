@@ -207,6 +207,11 @@ class SearchSettings:
         if self.spatial_axes is not None and not (_is_whole(self.spatial_axes) and 1 <= self.spatial_axes <= 3):
             raise InputError(f"spatial_axes={self.spatial_axes!r}: expected 1, 2, 3 or None.")
 
+    @property
+    def kept_share(self) -> float:
+        """Share of budget and time that is kept for the end: none where the last parents are the result."""
+        return self.final_share if self.final_selection == "archive" else 0.0
+
     def is_too_large(self, n_params: int) -> bool:
         """Whether so many parameters exceed ``max_params``."""
         return self.max_params is not None and n_params > self.max_params

@@ -55,7 +55,7 @@ def most_steps(outlook: Outlook) -> int:
     settings, ledger = outlook.settings, outlook.ledger
     if settings.warmup_epochs is not None:
         return ledger.steps_for(settings.warmup_epochs)
-    return ledger.steps_for(_MOST * (1 - settings.final_share) * outlook.horizon)
+    return ledger.steps_for(_MOST * (1 - settings.kept_share) * outlook.horizon)
 
 
 def _fitting(outlook: Outlook, start: Candidate, steps: int) -> int:

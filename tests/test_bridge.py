@@ -11,6 +11,7 @@ from keras_ectonas.bridge import Blueprint, kind_of, network_of
 from keras_ectonas.compilation import Compilation
 from keras_ectonas.errors import InputError, SurgeryError
 from keras_ectonas.mutations import MUTATIONS
+from keras_ectonas.rules import producer_rule
 from keras_ectonas.settings import SearchSettings
 from keras_ectonas.surgery import PublishedSurgery
 
@@ -102,6 +103,19 @@ def test_slots_follow_copies():
     for name, slot in child.layers[0].weight("kernel").slots.items():
         assert slot.shape == (3, 3, 1, 7)
         np.testing.assert_array_equal(slot[..., :4], conv.weight("kernel").slots[name])
+
+
+def test_slots_of_negated_inputs_change_their_sign_but_for_squares():
+    network = network_of(trained())
+    last = len(network.layers) - 1
+    consumer = network.layers[last]
+    n_inputs = consumer.value("kernel").shape[0]
+    pairs = np.concatenate([np.eye(n_inputs), -np.eye(n_inputs)])
+    slots = producer_rule(consumer).mix_inputs(consumer, pairs).weight("kernel").slots
+    before = consumer.weight("kernel").slots
+    np.testing.assert_array_equal(slots["momentum"], np.concatenate([before["momentum"], -before["momentum"]]))
+    np.testing.assert_array_equal(slots["velocity"], np.concatenate([before["velocity"]] * 2))
+    assert all(slot.dtype == np.float32 for slot in slots.values())
 
 
 def test_initializers_and_regularizers_are_kept():

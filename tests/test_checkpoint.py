@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -475,6 +476,19 @@ def test_a_trainer_resumes_to_the_same_result(tmp_path, monkeypatch, engine):
     resumed = ECToNASTrainer(model, **kept).fit(x, y)
     assert result(resumed) == result(whole)
     assert result(ECToNASTrainer(model, **kept).fit(x, y)) == result(whole)
+
+
+def test_the_time_of_all_processes_counts(tmp_path, monkeypatch):
+    x, y = table()
+    kept = {**QUICK, "checkpoint": tmp_path, "resume": True}
+    killed_after(ECToNASTrainer(dense_model(), **kept), 4, x, y, monkeypatch)
+    began = time.perf_counter()
+    resumed = ECToNASTrainer(dense_model(), **kept).fit(x, y)
+    second = time.perf_counter() - began
+    parts = resumed._account.seconds
+    assert parts["training"] + parts["surgery"] <= parts["total"]
+    assert resumed.seconds_ > second
+    assert ECToNASTrainer(dense_model(), **kept).fit(x, y).seconds_ >= resumed.seconds_
 
 
 def test_a_seed_that_nobody_chose_is_resumed_too(tmp_path):

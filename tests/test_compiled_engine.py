@@ -244,6 +244,8 @@ def test_batch_normalization_is_that_of_keras(shape):
     _, state = layer.stateless_call(values[:2], values[2:], x, training=True)
     for one, other in zip(state, own(x, gamma, beta)[1], strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
+    far = own(1000 * x + 1e6, gamma, beta)[1][1] - 0.9 * values[3]
+    np.testing.assert_allclose(far, 1e6 * (own(x, gamma, beta)[1][1] - 0.9 * values[3]), rtol=1e-3)
     inference, moving = own(x, gamma, beta, training=False)
     np.testing.assert_allclose(kernels.batch_first(inference), layer(x, training=False), atol=1e-5)
     np.testing.assert_array_equal(moving[0], values[2])
@@ -328,6 +330,12 @@ LAYERS = {
         keras.layers.BatchNormalization(gamma_regularizer="l2", scale=True, center=False),
         keras.layers.Dense(4, bias_regularizer="l1", kernel_constraint="max_norm", use_bias=True),
     ],
+    "regularized_dead_units": [
+        keras.Input((6,)),
+        keras.layers.Dense(9),
+        keras.layers.BatchNormalization(gamma_regularizer=keras.regularizers.L1L2(0.0, 0.1), beta_regularizer="l2"),
+        keras.layers.PReLU(alpha_initializer="ones", alpha_regularizer="l2"),
+    ],
     "depthwise": [keras.Input((6, 6, 2)), keras.layers.DepthwiseConv2D(3), keras.layers.Flatten()],
 }
 
@@ -392,6 +400,25 @@ def test_losses_of_the_first_steps(monkeypatch):
 # Its own machinery.
 
 
+def test_dead_units_behind_several_positions_stay_dead():
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 1)),
+            keras.layers.Conv2D(3, 3),
+            keras.layers.PReLU(alpha_initializer="ones", shared_axes=(1, 2)),
+            keras.layers.Flatten(),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dense(3),
+        ]
+    )
+    padding = Padding.of(network_of(model))
+    padded = padding.apply(network_of(model))
+    np.testing.assert_array_equal(padded.layers[1].value("alpha"), [[[1, 1, 1, 0]]])
+    np.testing.assert_array_equal(padded.layers[3].value("gamma").reshape(4, 4), [[1, 1, 1, 0]] * 4)
+    np.testing.assert_array_equal(padded.layers[3].value("moving_variance"), np.ones(16))
+    assert padding.undo(padded).fingerprint() == network_of(model).fingerprint()
+
+
 def test_dead_units_change_nothing_and_stay_dead():
     model = conv_model()
     network = network_of(model)
@@ -436,6 +463,8 @@ def test_dead_units_change_nothing_and_stay_dead():
         keras.layers.Dense(5, activation="sigmoid"),
         keras.layers.Dense(5, kernel_constraint="non_neg"),
         keras.layers.Dense(5, kernel_regularizer=keras.regularizers.OrthogonalRegularizer()),
+        keras.layers.Dense(5, kernel_regularizer="l1"),
+        keras.layers.Dense(5, bias_regularizer=keras.regularizers.L1L2(0.1)),
     ],
 )
 def test_what_is_not_padded(layer):

@@ -1,5 +1,7 @@
 """Chains of layers that once went wrong: every change at every site gives a network that computes and fits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from networks import (
@@ -30,12 +32,44 @@ CHAINS = {
     "flat_reshape": chain((4, 4, 1), conv(3, activation="relu"), plain("Reshape", target_shape=[48]), dense(2)),
     "reshape_of_units": chain((4,), dense(6), plain("Reshape", target_shape=[1, 6]), conv(2), flatten(), dense(2)),
     "reshape_to_rows": chain((4, 4, 1), conv(4), plain("Reshape", target_shape=[-1, 4]), dense(3), flatten(), dense(2)),
+    "reshape_behind_flatten": chain(
+        (4, 4, 1), conv(3), flatten(), plain("Reshape", target_shape=[1, 48]), dense(4), flatten(), dense(2)
+    ),
     "pointwise_dense": chain((4, 4, 3), dense(4), global_pooling(), dense(2)),
     "pointwise_dense_pooled": chain((4, 4, 3), dense(4), pooling(), flatten(), dense(2)),
     "series_without_convolution": chain((6, 3), global_pooling(), dense(4), dense(2)),
     "series_pooled": chain((6, 3), pooling(), flatten(), dense(2)),
     "image_with_channels": chain((6, 5, 3), flatten(), dense(4), dense(2)),
 }
+
+
+def test_signed_pairs_need_a_kernel_without_constraint():
+    def constrained(network, index):
+        layer = network.layers[index]
+        return network.with_layer(index, layer.with_config(kernel_constraint={"class_name": "NonNeg"}))
+
+    x = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    flat = constrained(chain((4,), dense(5, "tanh"), dense(2, "linear")), 1)
+    with pytest.raises(SurgeryError, match="kernel without constraint"):
+        SURGERY.add_dense(flat, 1)
+    # Where nothing negative arrives, no pairs are needed.
+    above = constrained(chain((4,), dense(5, "relu"), dense(2, "linear")), 1)
+    np.testing.assert_allclose(forward(SURGERY.add_dense(above, 1).network, x), forward(above, x), atol=1e-6)
+    image = constrained(chain((4, 4, 1), conv(3, activation="tanh"), flatten(), dense(2)), 2)
+    with pytest.raises(SurgeryError, match="kernel without constraint"):
+        SURGERY.add_cell(image, 1, 2, None, np.random.default_rng(0))
+
+
+def test_a_frozen_batch_normalization_keeps_its_statistics():
+    network = chain((8, 8, 1), conv(3), conv(4), global_pooling(), batch_norm(), activation("relu"), dense(2))
+    frozen = replace(network.layers[3].with_config(trainable=False), output_shape=(4,))
+    network = network.with_layer(3, frozen)
+    x = inputs_for(network, 60).astype(np.float32)
+    surgery = CalibratedSurgery(x, foreign=lambda layer, values: values)
+    child = surgery.add_cell(network, 1, 2, "average", np.random.default_rng(0)).network
+    kept = next(layer for layer in child.layers if layer.name == frozen.name)
+    for name in ("moving_mean", "moving_variance"):
+        np.testing.assert_array_equal(kept.value(name), frozen.value(name))
 
 
 @pytest.mark.parametrize("surgery", ["paper", "calibrated"])

@@ -234,6 +234,7 @@ SIGNS = [
     ((dense(3, "relu"), activation("silu")), False, False),
     ((dense(3, "relu"), plain("Dropout", rate=0.5), flatten()), False, True),
     ((dense(3, "relu"), plain("GaussianNoise", stddev=1.0)), False, False),
+    ((dense(3, "relu"), plain("GaussianDropout", rate=0.5)), False, False),
     ((dense(3, "relu"), batch_norm()), False, False),
     ((dense(3, "relu"), prelu()), False, False),
     ((flatten(), plain("Dropout", rate=0.5)), True, True),
@@ -246,6 +247,7 @@ SIGNS = [
 @pytest.mark.parametrize(("makers", "nonnegative_input", "expected"), SIGNS)
 def test_where_nothing_negative_arrives(makers, nonnegative_input, expected):
     foreign = {"tests>Odd": lambda values: -values, "GaussianNoise": lambda values: values}
+    foreign["GaussianDropout"] = foreign["GaussianNoise"]
     network = chain((4,), *makers, nonnegative_input=nonnegative_input, foreign=foreign)
     assert is_nonnegative_at(network, len(makers)) is expected
 

@@ -65,7 +65,7 @@ def search_of(
     engine, start=None, steps_per_epoch=10, seed=0, objective=ACCURACY, luck=0.0, clock=time.monotonic, **knobs
 ):
     chosen = SearchSettings(**{"budget": 60, "max_params": 20_000, **knobs})
-    ledger = Ledger.for_epochs(chosen.budget, steps_per_epoch, chosen.final_share)
+    ledger = Ledger.for_epochs(chosen.budget, steps_per_epoch, chosen.kept_share)
     start = dense_start() if start is None else start
     return Search(start, chosen, objective, PublishedSurgery(), ledger, seed, engine.train, tolerance=luck, clock=clock)
 
@@ -121,6 +121,23 @@ def test_paper_finishes_without_training_the_rest():
     search = finished(FakeEngine(by_chance(0)), final_selection="parents")
     assert all(c.description != "trained with the rest of the budget" for c in search.candidates)
     assert search.best in search.parents
+
+
+def test_nothing_is_kept_for_a_final_training_that_there_will_not_be():
+    archive, parents = (
+        finished(FakeEngine(by_chance(0)), final_selection=how, final_share=0.4, budget=200)
+        for how in ("archive", "parents")
+    )
+    assert parents.generation > archive.generation
+    assert parents.ledger.left < 0.1 * parents.ledger.limit
+
+    def clock():
+        return sum(0.5 * job.steps for job in engine.jobs)
+
+    engine = FakeEngine(by_chance(0))
+    late = finished(engine, clock=clock, budget=1000, max_time=500.0, final_selection="parents", final_share=0.4)
+    assert late.ended_by == "max_time"
+    assert clock() > 450
 
 
 def test_same_seed_same_search():

@@ -19,7 +19,12 @@ __all__ = ["SECTIONS", "layers_side_by_side"]
 
 def _summary(story: Story, account: Account, *, ended_by: str, **_: Any) -> Content:
     start, winner, name = story.candidates[0], story.winner, story.objective.name
-    ends = {"budget": "the budget was spent", "max_time": "time was up", "interrupted": "somebody interrupted it"}
+    ends = {
+        "budget": "the budget was spent",
+        "max_time": "time was up",
+        "interrupted": "somebody interrupted it",
+        "callback": "a callback stopped it",
+    }
     n_spent = sum(account.epochs["epochs"])
     tiles = [
         (f"Start, {name}", in_words(start["score"])),

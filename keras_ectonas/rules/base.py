@@ -108,7 +108,7 @@ class Producer(LayerRule):
         layer : Layer
         matrix : ndarray of shape (new inputs, old inputs)
             ``old = new @ matrix`` is what the layer would like to have received. Where each row has at
-            most one entry, inputs are kept, repeated or dropped, and the optimizer's memory moves along.
+            most one entry, inputs are kept, repeated, negated or dropped, and the optimizer's memory moves along.
         """
         kernel = layer.weight("kernel")
         old_inputs = kernel.value.shape[-2]
@@ -123,8 +123,14 @@ class Producer(LayerRule):
         new = mixed(kernel, lambda w: flat(np.einsum("jc,...co->...jo", matrix, by_position(w))))
         source = source_of(matrix)
         if source is not None:
-            used = (matrix != 0).any(axis=1)[:, None]
-            moved = kernel.rearranged(lambda w: flat(np.take(by_position(w), source, axis=-2) * used))
+            signs = np.sign(matrix.sum(axis=1))[:, None]
+
+            def memory(array: Array) -> Array:
+                # Squares are never negative, and stay what they are for a negated input.
+                factor = signs if (array < 0).any() else np.abs(signs)
+                return flat(np.take(by_position(array), source, axis=-2) * factor.astype(array.dtype))
+
+            moved = kernel.rearranged(memory)
             new = Weight(kernel.name, new.value, moved.slots)
         return layer.with_weights(new)
 

@@ -1,4 +1,4 @@
-"""What every kind of surgery offers: the eight changes that the mutations are made of."""
+"""What every kind of surgery offers: the changes that the mutations are made of, and pooling alone."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from ..network import Array, Layer, Network, Weight
-from ..rules import producer_rule
+from ..rules import Role, producer_rule, role_of
 from . import cells, depth, units
 from .activations import Activations
 from .base import Operated, Surgery
@@ -274,8 +274,8 @@ def _identity_normalization(layer: Layer, values: Array) -> Layer:
 
 
 def _normalization_anew(layer: Layer, values: Array) -> Layer:
-    """An old batch normalization with the statistics of what arrives now."""
-    if layer.kind != "BatchNormalization" or values.ndim < 2:
+    """An old batch normalization with the statistics of what arrives now; a frozen one keeps its own."""
+    if layer.kind != "BatchNormalization" or role_of(layer) is Role.WALL or values.ndim < 2:
         return layer
     mean, variance = _moments(values)
     return layer.with_weights(

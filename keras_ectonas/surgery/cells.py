@@ -16,7 +16,7 @@ from ..network import Array, Layer, Network, Shape
 from ..rules import Role, producer_rule, role_of, rule_for
 from . import templates
 from .positions import Aggregation, Pooling, flattened_consumer, resized_rows
-from .units import absorb_constants, channel_importance, constant_part, required_path
+from .units import absorb_constants, channel_importance, check_may_be_negated, constant_part, required_path
 from .walk import Path, is_linear, is_nonnegative_at, rewired, shapes_of
 
 __all__ = [
@@ -190,6 +190,7 @@ def _signed_pairs(network: Network, convolution: int, stop: int) -> Network:
         if index >= stop and not is_linear(network.layers[index]):
             other = network.layers[index]
             raise SurgeryError(f"no signed pairs of channels can pass layer {index} {other.name!r} ({other.kind})")
+    check_may_be_negated(network.layers[path.consumer])
     layer = network.layers[convolution]
     rule = producer_rule(layer)
     if rule is None:

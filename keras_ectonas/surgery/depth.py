@@ -10,7 +10,7 @@ from ..errors import SurgeryError
 from ..network import Array, Network
 from ..rules import Role, producer_rule, role_of
 from . import templates
-from .units import normalization, required_path, required_producer
+from .units import check_may_be_negated, normalization, required_path, required_producer
 from .walk import Path, is_nonnegative_at, rewired, shapes_of
 
 __all__ = ["affine_between", "insert_dense", "insertion_keeps_width", "remove_dense"]
@@ -47,6 +47,7 @@ def insert_dense(network: Network, index: int) -> Network:
         width = kernel.shape[0]
         new = templates.dense(network, layer, np.eye(width), np.zeros(width), "relu")
         return network.with_inserted(index, [new])
+    check_may_be_negated(layer)
     pair = np.concatenate([kernel, -kernel], axis=1)
     bias = layer.value("bias") if layer.has("bias") else None
     pair_bias = None if bias is None else np.concatenate([bias, -bias])

@@ -38,6 +38,7 @@ def convolution(network: Network, like: Layer, n_channels: int, window: tuple[in
         kernel_size=list(window),
         strides=[1] * len(window),
         padding="same",
+        data_format="channels_last",
         activation="linear",
         use_bias=True,
     )
@@ -49,7 +50,9 @@ def pooling(network: Network, like: Layer, how: str, axes: int) -> Layer:
     """Pooling over windows of 2 with stride 2; `how` is ``"average"`` or ``"max"``."""
     kind = f"{how.capitalize()}Pooling{axes}D"
     stem = f"{how}_pooling{axes}d"
-    config = _config(network, stem, like, pool_size=[2] * axes, strides=[2] * axes, padding="same")
+    config = _config(
+        network, stem, like, pool_size=[2] * axes, strides=[2] * axes, padding="same", data_format="channels_last"
+    )
     return Layer(kind, config)
 
 

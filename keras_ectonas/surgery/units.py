@@ -17,6 +17,7 @@ from .walk import Path, consumer_path, is_linear, rewired
 
 __all__ = [
     "channel_importance",
+    "check_may_be_negated",
     "n_left",
     "narrow_by_importance",
     "narrow_by_svd",
@@ -45,6 +46,12 @@ def required_path(network: Network, index: int) -> Path:
         layer = network.layers[index]
         raise SurgeryError(f"the outputs of layer {index} {layer.name!r} ({layer.kind}) cannot be followed")
     return path
+
+
+def check_may_be_negated(layer: Layer) -> None:
+    """Raise `SurgeryError` if a constraint could undo signed pairs in the kernel of `layer` in the next step."""
+    if layer.config.get("kernel_constraint") is not None:
+        raise SurgeryError(f"signed pairs need a kernel without constraint behind them, and {layer.name!r} has one")
 
 
 def n_left(network: Network, index: int, n_removed: int) -> int:

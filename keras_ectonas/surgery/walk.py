@@ -95,9 +95,9 @@ def rewired(network: Network, path: Path, matrix: Array) -> Network:
     source = np.argmax(matrix != 0, axis=1)
     layers = list(network.layers)
     new, old = matrix.shape
-    for index, _ in path.between:
+    for index, repeats in path.between:
         if role_of(layers[index]) is Role.REINDEX:
-            layers[index] = rule_for(layers[index]).refitted_to(layers[index], new)
+            layers[index] = rule_for(layers[index]).refitted_to(layers[index], repeats * new)
     for index, repeats in path.channelwise(network):
         spread = (np.arange(repeats)[:, None] * old + source).ravel()
         layers[index] = rule_for(layers[index]).take(layers[index], spread)
@@ -130,4 +130,4 @@ def is_linear(layer: Layer) -> bool:
 
 
 _OVERSHOOTING = frozenset({"bicubic", "lanczos3", "lanczos5"})
-_SIGN_MIXING = frozenset({"GaussianNoise", "AlphaDropout"})
+_SIGN_MIXING = frozenset({"GaussianNoise", "GaussianDropout", "AlphaDropout"})

@@ -172,7 +172,7 @@ def _own_stage(
         return _LinearStage(index, layer, None, transposed=may_transpose and not layer.config.get("kernel_constraint"))
     if layer.kind in _CONVOLUTIONS and layer.config.get("padding") in ("same", "valid"):
         return _LinearStage(index, layer, geometry_of(layer, shape), joined=pooled is not None)
-    if layer.kind == "BatchNormalization" and _is_trainable(layer):
+    if layer.kind == "BatchNormalization":
         return _NormalizationStage(index, layer)
     if layer.kind in _POOLINGS:
         return _PoolingStage(layer, shape)
@@ -191,10 +191,6 @@ def _places(index: int, layer: Layer, names: Sequence[str]) -> tuple[Place, ...]
     return tuple(Place(index, k) for k, weight in enumerate(layer.weights) if weight.name in names)
 
 
-def _is_trainable(layer: Layer) -> bool:
-    return bool(layer.config.get("trainable", True))
-
-
 class _LinearStage(Stage):
     """Dense layers and convolutions, with their activation and, maybe, the average pooling behind.
 
@@ -206,8 +202,7 @@ class _LinearStage(Stage):
         self, index: int, layer: Layer, geometry: Geometry | None, joined: bool = False, transposed: bool = False
     ) -> None:
         places = _places(index, layer, ("kernel", "bias"))
-        frozen = not _is_trainable(layer)
-        self.trainable, self.state = ((), places) if frozen else (places, ())
+        self.trainable, self.state = places, ()
         self.transposed = frozenset(places[:1] if transposed else ())
         self._geometry = geometry
         self._joined = joined
@@ -216,13 +211,13 @@ class _LinearStage(Stage):
         self._regularizers = [
             (name, keras.regularizers.get(layer.config[f"{name}_regularizer"]))
             for name in ("kernel", "bias")
-            if layer.config.get(f"{name}_regularizer") is not None and not frozen and layer.has(name)
+            if layer.config.get(f"{name}_regularizer") is not None and layer.has(name)
         ]
 
     def __call__(
         self, trainable: Sequence[Array], state: Sequence[Array], x: Features, training: Array
     ) -> tuple[Features, Sequence[Array], Array | float]:
-        kernel, *biases = trainable or state
+        kernel, *biases = trainable
         if self.transposed:
             kernel = kernel.T
         out = self._linear(kernel, x)

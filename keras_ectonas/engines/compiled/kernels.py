@@ -183,8 +183,11 @@ def _normalized(
 def _normalized_forward(
     x: Array, gamma: Array, beta: Array, moving_mean: Array, moving_variance: Array, training: Array, epsilon: float
 ) -> tuple[tuple[Array, Array, Array], Any]:
-    mean, variance = x.mean(axis=_positions(x)), jnp.square(x).mean(axis=_positions(x))
-    variance = jnp.maximum(variance - jnp.square(mean), 0.0)
+    # Around one value of each channel, or a mean far from zero would take the variance's digits.
+    around = x.reshape(x.shape[0], -1)[:, 0]
+    centered = x - _per_channel(around, x)
+    distance, square = centered.mean(axis=_positions(x)), jnp.square(centered).mean(axis=_positions(x))
+    mean, variance = around + distance, jnp.maximum(square - jnp.square(distance), 0.0)
     mean = jnp.where(training, mean, moving_mean)
     variance = jnp.where(training, variance, moving_variance)
     scale = gamma * lax.rsqrt(variance + epsilon)

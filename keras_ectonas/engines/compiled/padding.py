@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+import keras
 import numpy as np
 
 from ...network import Layer, Network, Weight
@@ -29,7 +30,6 @@ _ZERO_AT_ZERO = frozenset(
     | {"swish", "mish", "hard_silu", "hard_swish", "tanh_shrink", "soft_shrink", "hard_shrink"}
 )
 _DETERMINISTIC = ("BatchNormalization", "Flatten", "Reshape", "Activation", "ReLU", "LeakyReLU", "ELU", "PReLU")
-_HARMLESS_PENALTIES = frozenset({"L1", "L2", "L1L2"})
 _FINEST: Final = 4
 _FINEST_DENSE: Final = 8
 
@@ -73,7 +73,7 @@ class Padding:
             kernel = network.layers[index].value("kernel")
             dead = np.zeros((*kernel.shape[:-1], padded - width), kernel.dtype)
             network = widen_with(network, index, dead)
-            network = _with_silent_normalizations(network, index, width)
+            network = _with_silent_features(network, index, width)
         return network
 
     def undo(self, network: Network) -> Network:
@@ -105,40 +105,40 @@ def _is_zero_at_zero(layer: Layer) -> bool:
 
 
 def _has_harmless_options(layer: Layer) -> bool:
-    """No constraint, and no penalty that ties one weight to another."""
+    """No constraint, and no penalty but the sum of squares.
+
+    Others may tie one weight to another; that of absolute values has a slope at zero.
+    """
     for key, value in layer.config.items():
         if value is None:
             continue
-        if key.endswith("_constraint") or (
-            key.endswith("_regularizer") and _class_name(value) not in _HARMLESS_PENALTIES
-        ):
+        if key.endswith("_constraint") or (key.endswith("_regularizer") and not _is_sum_of_squares(value)):
             return False
     return True
 
 
-def _class_name(value: Any) -> str:
-    return str(value.get("class_name")) if isinstance(value, dict) else type(value).__name__
+def _is_sum_of_squares(penalty: Any) -> bool:
+    found = keras.regularizers.get(penalty)
+    return isinstance(found, keras.regularizers.L2) or (isinstance(found, keras.regularizers.L1L2) and not found.l1)
 
 
-def _with_silent_normalizations(network: Network, producer: int, width: int) -> Network:
-    """Batch normalizations that give zero for the features from `width` on."""
+def _with_silent_features(network: Network, producer: int, width: int) -> Network:
+    """Layers with weights for each feature, with those that give zero, without any penalty, from `width` on."""
     path = consumer_path(network, producer)
     if path is None:
         return network
     for index, repeats in path.channelwise(network):
         layer = network.layers[index]
-        if layer.kind != "BatchNormalization":
-            continue
-        silent = {"gamma": 1.0, "beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0}
-        changed = [_filled(weight, repeats, width, silent[weight.name]) for weight in layer.weights]
+        silent = {"moving_variance": 1.0}
+        changed = [_filled(weight, repeats, width, silent.get(weight.name, 0.0)) for weight in layer.weights]
         network = network.with_layer(index, layer.with_weights(*changed))
     return network
 
 
 def _filled(weight: Weight, repeats: int, width: int, fill: float) -> Weight:
     def filled(array: Any, number: float) -> Any:
-        by_position = array.reshape(repeats, -1).copy()
-        by_position[:, width:] = number
+        by_position = array.reshape(*array.shape[:-1], repeats, -1).copy()
+        by_position[..., width:] = number
         return by_position.reshape(array.shape)
 
     slots = {name: filled(slot, 0.0) for name, slot in weight.slots.items()}
