@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -154,18 +155,20 @@ def _as_tuple(argument: str, metrics: Any) -> tuple[Any, ...]:
     flat: list[Any] = []
     for metric in metrics:
         flat.extend(metric if isinstance(metric, (list, tuple)) else [metric])
-    for number, metric in enumerate(flat):
-        _check_metric(f"{argument}[{number}]", metric)
-    return tuple(flat)
+    return tuple(_metric(f"{argument}[{number}]", metric) for number, metric in enumerate(flat))
 
 
-def _check_metric(argument: str, metric: Any) -> None:
+def _metric(argument: str, metric: Any) -> Any:
+    """`metric`, checked. In place of a name that Keras numbers for each model it stands for, one of a fixed name."""
     if callable(metric) or metric in ("accuracy", "acc", "crossentropy", "ce"):
-        return
+        return metric
     try:
-        keras.metrics.get(metric)
+        found, again = keras.metrics.get(metric), keras.metrics.get(metric)
     except (ValueError, TypeError) as error:
         raise InputError(f"{argument}={metric!r}: expected a Keras metric, its name, or a function.") from error
+    if getattr(found, "name", None) == getattr(again, "name", None):
+        return metric
+    return type(found).from_config({**found.get_config(), "name": re.sub(r"_\d+$", "", again.name)})
 
 
 def _copy_of(metric: Any) -> Any:
@@ -175,7 +178,8 @@ def _copy_of(metric: Any) -> Any:
 
 
 def _in_words(part: Any) -> str:
-    """A loss or a metric by its name and configuration; a function by its name."""
+    """A loss or a metric by its class and configuration, without the name, which may be numbered; functions by name."""
     if isinstance(part, (keras.losses.Loss, keras.metrics.Metric)):
-        return f"{type(part).__name__} {part.get_config()}"
+        settings = {key: value for key, value in part.get_config().items() if key != "name"}
+        return f"{type(part).__name__} {settings}"
     return part if isinstance(part, str) else str(getattr(part, "__qualname__", type(part).__name__))

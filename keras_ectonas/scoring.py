@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -43,6 +44,10 @@ class Scoring:
     log_name: str | None = None
     scorer: Callable[..., Any] | None = None
     weighted: bool = False
+
+    def in_words(self) -> str:
+        """The same text for what scores alike, in this process or another."""
+        return repr(replace(self, scorer=None, log_name="" if self.log_name is None else self.objective.name))
 
     def score(
         self,
@@ -98,16 +103,18 @@ def resolve_scoring(scoring: Any, compilation: Compilation, task: Task, weighted
     if scoring is None:
         return _default_scoring(metrics, task, weighted)
     if callable(scoring):
-        name = getattr(scoring, "__name__", None) or repr(scoring)
+        # The same in every process: without where something lies in memory.
+        name = getattr(scoring, "__name__", None) or re.sub(r" at 0x[0-9a-fA-F]+", "", repr(scoring))
         return Scoring(Objective(name), scorer=scoring)
     if not isinstance(scoring, str):
         raise InputError(f"scoring={scoring!r}: expected a name or a scorer.")
     name = scoring.removeprefix("val_")
     if name == "loss":
         return Scoring(Objective("loss", higher_is_better=False, relative=True), log_name="loss")
-    if name in metrics:
-        higher = _higher_is_better(name, metrics[name])
-        return Scoring(Objective(name, higher, relative=not higher, is_accuracy=name in _ACCURACIES), log_name=name)
+    if (log_name := _reported_as(name, metrics)) is not None:
+        higher = _higher_is_better(name, metrics[log_name])
+        objective = Objective(name, higher, relative=not higher, is_accuracy=name in _ACCURACIES)
+        return Scoring(objective, log_name=log_name)
     try:
         scorer = get_scorer(scoring)
     except ValueError as error:
@@ -129,6 +136,14 @@ def _default_scoring(metrics: Mapping[str, Any], task: Task, weighted: bool) -> 
         if name in _ACCURACIES:
             return Scoring(Objective(name, is_accuracy=True), log_name=name)
     return Scoring(_ACCURACY, scorer=get_scorer("accuracy"))
+
+
+def _reported_as(name: str, metrics: Mapping[str, Any]) -> str | None:
+    """The metric called `name`; if there is none, the only one of that name with the number that Keras gave it."""
+    if name in metrics:
+        return name
+    numbered = [found for found in metrics if re.fullmatch(rf"{re.escape(name)}_\d+", found)]
+    return numbered[0] if len(numbered) == 1 else None
 
 
 def _log_name(metric: Any) -> str:

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import keras
@@ -137,7 +137,7 @@ class Session:
         return {
             **settings,
             "surgery": self.surgery,
-            "scoring": repr(replace(self.scoring, scorer=None)),
+            "scoring": self.scoring.in_words(),
             "task": repr(self.task.target),
             **self.blueprint.compilation.in_words(),
             "backend": keras.backend.backend(),

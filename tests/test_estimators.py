@@ -1,6 +1,7 @@
 """The trainer, the classifier, the regressor and the callback, with a backend."""
 
 import random
+from functools import partial
 
 import keras
 import numpy as np
@@ -206,6 +207,45 @@ def test_scoring(scoring, higher_is_better):
     assert (max(scores) <= 0) == (scoring == "neg_log_loss")
     if not higher_is_better:
         assert trainer.history_["val_loss"][-1] == trainer.history_["score"][-1]
+
+
+@pytest.mark.parametrize("metric", ["AUC", "numbered"])
+def test_scoring_by_a_metric_that_keras_numbers(metric):
+    x, y = table(n_classes=2)
+    for _ in range(2):
+        keras.metrics.AUC()
+    model = dense_model(n_outputs=1, activation="sigmoid")
+    metrics = [keras.metrics.AUC() if metric == "numbered" else metric]
+    model.compile("adam", "binary_crossentropy", metrics=metrics)
+    trainer = ECToNASTrainer(model, scoring="auc", warm_start=True, **QUICK).fit(x, y)
+    assert trainer.objective_.name == "auc"
+    assert 0 <= trainer.best_score_ <= 1
+    assert not any(trainer.candidates_["remark"])
+    before = trainer.n_epochs_
+    # The same, numbered anew: it goes on.
+    model.compile("adam", "binary_crossentropy", metrics=[keras.metrics.AUC() if metric == "numbered" else metric])
+    assert trainer.fit(x, y).n_epochs_ > before
+
+
+def scaled_accuracy(estimator, x, y, factor):
+    return factor * np.mean(estimator.predict(x) == y)
+
+
+class Scorer:
+    def __call__(self, estimator, x, y):
+        return scaled_accuracy(estimator, x, y, 0.5)
+
+
+@pytest.mark.parametrize("kind", ["partial", "object"])
+def test_a_scorer_without_a_name_is_the_same_in_another_process(kind):
+    def scorer():
+        return partial(scaled_accuracy, factor=0.5) if kind == "partial" else Scorer()
+
+    x, y = table()
+    kept = [scorer(), scorer()]
+    names = [ECToNASTrainer(dense_model(), scoring=one, **QUICK).fit(x, y).objective_.name for one in kept]
+    assert names[0] == names[1]
+    assert "0x" not in names[0]
 
 
 def test_sample_weight_decides():

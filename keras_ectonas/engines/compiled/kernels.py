@@ -40,6 +40,9 @@ Window: TypeAlias = Sequence[slice]
 _PRODUCTS_FOR_A_MOVE: Final = 25
 """Multiplications and additions in a matrix product that take as long as writing a number and reading it again."""
 
+_FAR_FROM_ZERO: Final = 1e3
+"""Square of a mean over the variance, from which on the variance takes a pass of its own."""
+
 
 def batch_last(x: Array) -> Array:
     """(batch, *positions, channels) to (channels, *positions, batch)."""
@@ -183,11 +186,13 @@ def _normalized(
 def _normalized_forward(
     x: Array, gamma: Array, beta: Array, moving_mean: Array, moving_variance: Array, training: Array, epsilon: float
 ) -> tuple[tuple[Array, Array, Array], Any]:
-    # Around one value of each channel, or a mean far from zero would take the variance's digits.
-    around = x.reshape(x.shape[0], -1)[:, 0]
-    centered = x - _per_channel(around, x)
-    distance, square = centered.mean(axis=_positions(x)), jnp.square(centered).mean(axis=_positions(x))
-    mean, variance = around + distance, jnp.maximum(square - jnp.square(distance), 0.0)
+    mean, square = x.mean(axis=_positions(x)), jnp.square(x).mean(axis=_positions(x))
+    in_one_pass = jnp.maximum(square - jnp.square(mean), 0.0)
+    # Far from zero the difference of two large numbers keeps too few digits.
+    is_far = (jnp.square(mean) > _FAR_FROM_ZERO * in_one_pass).any()
+    variance = lax.cond(
+        is_far, lambda: jnp.square(x - _per_channel(mean, x)).mean(axis=_positions(x)), lambda: in_one_pass
+    )
     mean = jnp.where(training, mean, moving_mean)
     variance = jnp.where(training, variance, moving_variance)
     scale = gamma * lax.rsqrt(variance + epsilon)
