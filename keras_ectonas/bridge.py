@@ -6,6 +6,7 @@ initializers back: drawing random numbers that are thrown away would take most o
 
 from __future__ import annotations
 
+import hashlib
 import random
 import threading
 from collections.abc import Iterator, Mapping
@@ -29,9 +30,11 @@ __all__ = [
     "config_of",
     "kind_of",
     "layer_from",
+    "memory_name",
     "network_of",
     "optimizer_places",
     "random_seeds",
+    "remembered",
     "untouched_random_state",
 ]
 
@@ -219,7 +222,7 @@ class LiveModel:
                 weight = network.layers[place.layer].weights[place.weight]
                 variable.assign(weight.slots.get(place.name, initial))
             else:
-                variable.assign(network.optimizer_state.get(place, initial))
+                variable.assign(remembered(network, place, initial))
 
     def collect(self, network: Network) -> Network:
         """`network` with the model's present weights and optimizer state."""
@@ -228,8 +231,8 @@ class LiveModel:
         for variable, place in zip(self.model.optimizer.variables, self._places(), strict=True):
             if isinstance(place, Slot):
                 slots.setdefault((place.layer, place.weight), {})[place.name] = _array(variable)
-            elif variable.shape == ():
-                state[place] = _array(variable)
+            else:
+                state[memory_name(network, place, tuple(variable.shape))] = _array(variable)
         layers = []
         for index, (own, built) in enumerate(zip(network.layers, self.model.layers, strict=True)):
             weights = tuple(
@@ -282,6 +285,20 @@ def optimizer_places(optimizer: Any, prefixes: Mapping[str, tuple[int, int, Shap
         else:
             places.append(f"other_{sum(isinstance(place, str) for place in places)}")
     return places
+
+
+def memory_name(network: Network, place: str, shape: Shape) -> str:
+    """The key in `Network.optimizer_state` of an optimizer variable that is no slot.
+
+    One with axes, as of factored second moments, says nothing to a network of another architecture.
+    """
+    return f"{place} of {hashlib.sha256(network.architecture().encode()).hexdigest()}" if shape else place
+
+
+def remembered(network: Network, place: str, initial: Array) -> Array:
+    """The value of such a variable for `network`; `initial` if it has none of the same shape."""
+    found = network.optimizer_state.get(memory_name(network, place, initial.shape), initial)
+    return found if found.shape == initial.shape else initial
 
 
 def random_seeds(n_generators: int, seed: int) -> list[Array]:

@@ -28,6 +28,8 @@ class Compilation:
         Names, functions or ``keras.metrics.Metric``, which are copied for each model.
     options : mapping
         The other arguments.
+    undecayed : str
+        Pattern of the names of weights that the optimizer's weight decay leaves out, which its configuration lacks.
     """
 
     optimizer: Mapping[str, Any]
@@ -35,6 +37,7 @@ class Compilation:
     metrics: tuple[Any, ...] = ()
     weighted_metrics: tuple[Any, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    undecayed: str = ""
 
     @classmethod
     def of(cls, model: keras.Model) -> Compilation | None:
@@ -52,6 +55,7 @@ class Compilation:
             _as_tuple("metrics", config.pop("metrics", None)),
             _as_tuple("weighted_metrics", config.pop("weighted_metrics", None)),
             {key: value for key, value in config.items() if value is not None},
+            _undecayed(model.optimizer),
         )
 
     def compile(self, model: keras.Model) -> None:
@@ -66,7 +70,10 @@ class Compilation:
 
     def new_optimizer(self) -> keras.optimizers.Optimizer:
         """An optimizer of the configuration, which Keras takes apart while it reads it."""
-        return keras.optimizers.deserialize(copy.deepcopy(dict(self.optimizer)))
+        optimizer = keras.optimizers.deserialize(copy.deepcopy(dict(self.optimizer)))
+        if self.undecayed:
+            optimizer.exclude_from_weight_decay(var_names=[self.undecayed])
+        return optimizer
 
     @property
     def loss_name(self) -> str:
@@ -92,7 +99,7 @@ class Compilation:
         # Keras numbers the names of a process's optimizers.
         settings = {key: value for key, value in self.optimizer.get("config", {}).items() if key != "name"}
         return {
-            "optimizer": f"{self.optimizer.get('class_name')} {settings}",
+            "optimizer": f"{self.optimizer.get('class_name')} {settings} {self.undecayed}".rstrip(),
             "loss": _in_words(self.loss),
             "metrics": ", ".join(metrics),
         }
@@ -102,6 +109,7 @@ class Compilation:
         changes: dict[str, Any] = {}
         if optimizer is not None:
             changes["optimizer"] = serialized_optimizer(optimizer)
+            changes["undecayed"] = _undecayed(optimizer)
         if loss is not None:
             changes["loss"] = loss
         if metrics is not None:
@@ -143,6 +151,17 @@ def serialized_optimizer(optimizer: Any) -> dict[str, Any]:
         ) from error
     serialized: dict[str, Any] = keras.optimizers.serialize(found)
     return serialized
+
+
+def _undecayed(optimizer: Any) -> str:
+    """What the weight decay of `optimizer` leaves out, by name."""
+    if getattr(optimizer, "_exclude_from_weight_decay", None):
+        raise InputError(
+            "optimizer: exclude_from_weight_decay names variables of one model, and each candidate has its own: "
+            "expected var_names."
+        )
+    pattern = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
+    return str(pattern.pattern) if pattern is not None else ""
 
 
 def _as_tuple(argument: str, metrics: Any) -> tuple[Any, ...]:

@@ -136,7 +136,8 @@ class Network:
         Shape of one sample, without the batch axis.
     layers : tuple of Layer
     optimizer_state : mapping of str to ndarray
-        What the optimizer remembers that belongs to no weight: its iteration count and learning rate.
+        What the optimizer remembers that is no slot of a weight: its iteration count, its learning rate, what has
+        another shape than the weight.
     nonnegative_input : bool
         Whether every number the network is fed is known to be zero or above, as pixels are. It decides
         whether an identity layer with a ReLU may stand at the very front.

@@ -6,6 +6,7 @@ import pytest
 from models import dense_model, table
 
 from keras_ectonas import ECToNASTrainer
+from keras_ectonas.errors import InputError
 
 QUICK = {"budget": 3, "verbose": 0, "random_state": 0, "max_children": 2, "n_parents": 1, "engine": "fit"}
 
@@ -49,6 +50,37 @@ def test_schedules_and_iterations_go_on_along_the_lineage(engine):
     assert int(winner.iterations) == steps > 3
     assert float(winner.learning_rate) == pytest.approx(0.05 * 0.5 ** (steps / 10), rel=1e-5)
     assert any(np.any(np.asarray(slot)) for slot in winner.variables if "momentum" in slot.name)
+
+
+@pytest.mark.parametrize("given_to", ["model", "trainer"])
+def test_what_weight_decay_leaves_out(given_to):
+    x, y = table()
+    optimizer = keras.optimizers.SGD(0.5, weight_decay=1.0)
+    optimizer.exclude_from_weight_decay(var_names=["kernel"])
+    # Nothing is learned: what changes has decayed.
+    model = keras.Sequential(
+        [keras.Input((8,)), keras.layers.Dense(3, kernel_initializer="ones", bias_initializer="ones")]
+    )
+    model.compile(optimizer if given_to == "model" else "sgd", mean_of_nothing)
+    given = {"optimizer": optimizer} if given_to == "trainer" else {}
+    trainer = ECToNASTrainer(model, **{**QUICK, "budget": 1, "engine": "auto"}, **given).fit(x, np.eye(3)[y])
+    *_, kernel, bias = trainer.model_.get_weights()
+    np.testing.assert_allclose(kernel, 1)
+    assert (bias < 0.5).all()
+
+
+def mean_of_nothing(y_true, y_pred):
+    return 0.0 * keras.ops.mean(y_pred, axis=-1)
+
+
+def test_weight_decay_that_leaves_out_variables_of_one_model_is_refused():
+    x, y = table()
+    model = dense_model()
+    optimizer = keras.optimizers.AdamW(0.01)
+    optimizer.exclude_from_weight_decay(var_list=[model.layers[0].bias])
+    model.compile(optimizer, "sparse_categorical_crossentropy")
+    with pytest.raises(InputError, match="expected var_names"):
+        ECToNASTrainer(model, **QUICK).fit(x, y)
 
 
 def test_arguments_of_the_trainer_win():

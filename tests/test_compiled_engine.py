@@ -25,6 +25,7 @@ from keras_ectonas.errors import InputError
 from keras_ectonas.lineage import TrainingJob
 from keras_ectonas.network import Layer
 from keras_ectonas.scoring import resolve_scoring
+from keras_ectonas.surgery import PublishedSurgery
 from keras_ectonas.surgery.patches import geometry_of
 from keras_ectonas.task import Task
 
@@ -297,6 +298,27 @@ def test_optimizers(optimizer):
     model = dense_model(units=(6, 5))
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     assert_alike(*trained_by_both(model, x, y))
+
+
+@pytest.mark.parametrize("engine", [FitEngine, CompiledEngine])
+def test_what_an_optimizer_factors_is_remembered_from_job_to_job(engine):
+    x, y = table(100)
+    # Keras' Adafactor gives NaN where a unit is silent for a whole batch.
+    hidden = keras.layers.Dense(6, activation="tanh")
+    model = keras.Sequential([keras.Input((8,)), hidden, keras.layers.Dense(3, activation="softmax")])
+    model.compile(keras.optimizers.Adafactor(0.05), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    trained = engine(assignment(model, x, y))
+    half = trained.train([TrainingJob(0, network_of(model), 0, 5, 5)])[0].network
+    factors = {name: memory for name, memory in half.optimizer_state.items() if memory.ndim}
+    assert len(factors) == 4
+    assert all(memory.any() for memory in factors.values())
+    kept = trained.train([TrainingJob(0, half, 5, 0, 5)])[0].network.optimizer_state
+    for name, memory in factors.items():
+        np.testing.assert_array_equal(kept[name], memory)
+    wider = PublishedSurgery().add_outputs(half, 0, 2, np.random.default_rng(0)).network
+    grown = trained.train([TrainingJob(1, wider, 5, 5, 5)])[0]
+    assert grown.failure == ""
+    trained.close()
 
 
 @pytest.mark.parametrize("pooling", [keras.layers.AveragePooling2D, keras.layers.MaxPooling2D])

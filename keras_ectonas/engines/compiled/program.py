@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from jax import lax
 
-from ...bridge import Blueprint, Slot, optimizer_places, random_seeds
+from ...bridge import Blueprint, Slot, memory_name, optimizer_places, random_seeds, remembered
 from ...network import Array, Network, Weight
 from .forward import Forward, Place
 from .head import Head
@@ -163,7 +163,7 @@ class Program:
             if isinstance(place, Slot):
                 optimizer.append(self._slot_of(network, place, initial))
             else:
-                optimizer.append(np.asarray(network.optimizer_state.get(place, initial)))
+                optimizer.append(remembered(network, place, np.asarray(initial)))
         trainable = [self._held(place, self._value(network, place)) for place in self._forward.trainable]
         return Carry(self._packing.pack(trainable), state, optimizer)
 
@@ -194,8 +194,8 @@ class Program:
                 for member, part in zip(self._packing.members(place.layer), parts, strict=True):
                     where = self._forward.trainable[member]
                     slots.setdefault(where, {})[place.name] = self._held(where, part)
-            elif value.shape == ():
-                others[place] = value
+            else:
+                others[memory_name(network, place, value.shape)] = value
         layers = []
         for index, layer in enumerate(network.layers):
             weights = tuple(

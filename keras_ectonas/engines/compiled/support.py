@@ -22,6 +22,8 @@ def reason_against(assignment: Assignment) -> str:
     compilation = assignment.blueprint.compilation
     if compilation.options.get("run_eagerly"):
         return "the model is compiled with run_eagerly"
+    if compilation.undecayed:
+        return "the optimizer's weight decay leaves some weights out"
     options = dict(compilation.optimizer.get("config", {}))
     if compilation.optimizer.get("class_name") == "LossScaleOptimizer":
         return "the optimizer scales the loss"
