@@ -242,6 +242,18 @@ class LiveModel:
             layers.append(replace(own, weights=weights))
         return replace(network, layers=tuple(layers), optimizer_state=state)
 
+    @property
+    def has_averages(self) -> bool:
+        """Whether the optimizer averages the weights, and puts the averages in their place at the end of ``fit``."""
+        return bool(self.model.optimizer.use_ema)
+
+    def separate_averages(self) -> None:
+        """Undo that, after ``fit``, weights and averages share their memory, which JAX trains no further."""
+        if self.has_averages:
+            for average in self.model.optimizer._model_variables_moving_average:
+                if average is not None:
+                    average.assign(keras.ops.copy(average))
+
     def reseed(self, seed: int) -> None:
         """Start the random generators of dropout and noise layers from `seed`."""
         generators = [

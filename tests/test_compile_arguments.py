@@ -83,6 +83,18 @@ def test_weight_decay_that_leaves_out_variables_of_one_model_is_refused():
         ECToNASTrainer(model, **QUICK).fit(x, y)
 
 
+def test_averaged_weights_are_those_that_are_scored():
+    x, y = table(300)
+    model = dense_model(units=(6, 5))
+    optimizer = keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.9)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    trainer = ECToNASTrainer(model, scoring="loss", **{**QUICK, "budget": 12})
+    trainer.fit(x[:200], y[:200], validation_data=(x[200:], y[200:]))
+    assert not any(trainer.candidates_["remark"])
+    loss = trainer.model_.evaluate(x[200:], y[200:], verbose=0)[0]
+    assert loss == pytest.approx(trainer.history_["score"][-1], rel=1e-5)
+
+
 def test_arguments_of_the_trainer_win():
     x, y = table()
     model = dense_model()

@@ -122,16 +122,17 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self._callbacks = JobCallbacks([*own, self], live.model, self.job)
         try:
             for steps, n_epochs in portions(self.job.steps, self.assignment.data.steps_per_epoch):
-                self._fit(live.model, self._callbacks, steps, n_epochs)
+                self._fit(live, self._callbacks, steps, n_epochs)
                 if live.model.stop_training:
                     break
         finally:
             self._callbacks.finish()
-        if not self.failure and any(getattr(callback, "restore_best_weights", False) for callback in own):
+        replaced = any(getattr(callback, "restore_best_weights", False) for callback in own)
+        if not self.failure and (replaced or live.has_averages):
             # The weights are no longer those that were scored last.
             self.record({})
 
-    def _fit(self, model: keras.Model, callbacks: JobCallbacks, steps: int, n_epochs: int) -> None:
+    def _fit(self, live: LiveModel, callbacks: JobCallbacks, steps: int, n_epochs: int) -> None:
         """Train `n_epochs` times `steps` minibatches."""
         data = self.assignment.data
         first_step = self.job.first_step + self.steps_taken
@@ -141,7 +142,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         # Epochs along the lineage, which is what a callback with a schedule must see.
         self._first_epoch = first_step // data.steps_per_epoch
         callbacks.expect(self._first_epoch + n_epochs, steps)
-        model.fit(
+        live.model.fit(
             batches,
             epochs=self._first_epoch + n_epochs,
             initial_epoch=self._first_epoch,
@@ -151,6 +152,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
             validation_batch_size=evaluation_batch(len(validation)),
             callbacks=callbacks,
         )
+        live.separate_averages()
         self._epoch += n_epochs
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
