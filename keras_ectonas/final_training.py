@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from .lineage import Candidate
 from .outlook import Outlook
 
-__all__ = ["enough_steps", "steps_left"]
+__all__ = ["shorter_trainings", "steps_left"]
 
 
 def steps_left(outlook: Outlook, line: Sequence[Candidate]) -> int:
@@ -22,8 +22,15 @@ def steps_left(outlook: Outlook, line: Sequence[Candidate]) -> int:
     return outlook.last_steps(sum(own.seconds for own in like), sum(own.steps for own in like))
 
 
-def enough_steps(outlook: Outlook, line: Sequence[Candidate]) -> int:
-    """Twice the steps to the smallest loss of a lineage, the last of equals; 0 if more than half of what is left."""
+def shorter_trainings(outlook: Outlook, line: Sequence[Candidate]) -> list[int]:
+    """Steps of trainings that come before the one with all that is left; none if they would take more than half of it.
+
+    The longest takes twice the steps to the smallest loss of the lineage, the last of equals: more is too much. As a
+    change may have set a network back to where little is enough, each other one takes a quarter of the next, and an
+    epoch at least.
+    """
     looks = [record for own in line for record in own.records]
     steps = 2 * min(reversed(looks), key=lambda record: record.val_loss).step
-    return steps if 2 * steps <= steps_left(outlook, line) else 0
+    lengths = [steps // 16, steps // 4, steps]
+    lengths = [length for length in lengths if length >= outlook.ledger.steps_per_epoch] or [steps]
+    return lengths if 0 < 2 * sum(lengths) <= steps_left(outlook, line) else []

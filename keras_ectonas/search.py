@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from .errors import SearchError, SurgeryError
-from .final_training import enough_steps, steps_left
+from .final_training import shorter_trainings, steps_left
 from .front import FrontMember, extended_front
 from .judging import Judge
 from .limits import REMOVALS, shrunk
@@ -229,15 +229,17 @@ class Search(SearchState):
         """What is left of the budget is too little for a generation: the best so far receives it.
 
         Training for too long makes networks worse. So where there is far more left than the best and its ancestors took
-        to their smallest loss, a shorter training comes first, and the better one counts.
+        to their smallest loss, shorter trainings come first, and the best one counts.
         """
         best = self.candidates[self.best]
         is_late = self._outlook().is_short_of_time
         if self.ledger.left > 0 and self.settings.final_selection == "archive" and best.network is not None:
             network, line, ends = best.network, ancestry(self.candidates, best.id), []
-            if steps := enough_steps(self._outlook(), line):
+            for steps in shorter_trainings(self._outlook(), line):
+                if self._outlook().is_over:
+                    break
                 ends.append(self._join(best, "identity", "trained with some of the rest of the budget", network).id)
-                self._train([_Order(ends[0], steps)], "final training", rates=(1.0, 0.0))
+                self._train([_Order(ends[-1], steps)], "final training", rates=(1.0, 0.0))
             if not self._outlook().is_over:
                 ends.append(self._join(best, "identity", "trained with the rest of the budget", network).id)
                 self._train_to_the_end(self.candidates[ends[-1]], line)

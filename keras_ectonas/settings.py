@@ -100,8 +100,8 @@ class SearchSettings:
         The final model is the best of all that was ever scored, or of the last parents.
     final_share : float
         Share of the budget that is kept for training the best candidate at the end, with a learning rate that falls
-        to zero. Where it is far more than the best needed to reach its smallest loss, that is two trainings, a short
-        and a long one, of which the better counts.
+        to zero. Where it is far more than the best needed to reach its smallest loss, shorter trainings come before the
+        long one, and the best counts.
     match_rate : float
         Share of the learning rate that is left at the end of a match: a score is less a matter of luck after small
         steps.
