@@ -119,7 +119,7 @@ def _has_harmless_options(layer: Layer) -> bool:
 
 def _is_sum_of_squares(penalty: Any) -> bool:
     found = keras.regularizers.get(penalty)
-    return isinstance(found, keras.regularizers.L2) or (isinstance(found, keras.regularizers.L1L2) and not found.l1)
+    return type(found) is keras.regularizers.L2 or (type(found) is keras.regularizers.L1L2 and not found.l1)
 
 
 def _with_silent_features(network: Network, producer: int, width: int) -> Network:
