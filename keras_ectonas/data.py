@@ -17,7 +17,16 @@ from .errors import InputError, InputTypeError
 from .network import Array
 from .task import Task
 
-__all__ = ["BatchSource", "Rows", "TrainingData", "checked_array", "checked_targets", "checked_weights", "split"]
+__all__ = [
+    "BatchSource",
+    "Rows",
+    "TrainingData",
+    "checked_array",
+    "checked_fraction",
+    "checked_targets",
+    "checked_weights",
+    "split",
+]
 
 _FEWEST_GROUPS: Final = 10
 
@@ -164,6 +173,13 @@ def _as_input_error(argument: str) -> Iterator[None]:
         raise InputError(f"{argument}: {error}") from error
 
 
+def checked_fraction(fraction: Any) -> float:
+    """A share of validation rows; raises `InputError` if it is none."""
+    if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 < fraction < 1:
+        raise InputError(f"validation_fraction={fraction!r}: expected a number above 0 and below 1.")
+    return fraction
+
+
 def split(rows: Rows, fraction: float, task: Task, seed: int, groups: Array | None = None) -> tuple[Rows, Rows]:
     """Shuffle and split into training and validation rows, each class in proportion where possible.
 
@@ -171,7 +187,7 @@ def split(rows: Rows, fraction: float, task: Task, seed: int, groups: Array | No
     ----------
     rows : Rows
     fraction : float
-        Share of the validation rows, above 0 and below 1.
+        Share of the validation rows.
     task : Task
     seed : int
     groups : ndarray of int, optional
@@ -180,8 +196,9 @@ def split(rows: Rows, fraction: float, task: Task, seed: int, groups: Array | No
     Raises
     ------
     InputError
-        If one of the parts would be empty.
+        If `fraction` is not between 0 and 1, or one of the parts would be empty.
     """
+    fraction = checked_fraction(fraction)
     first, members = np.arange(len(rows)), np.arange(len(rows))
     if groups is not None and groups.max() + 1 >= _FEWEST_GROUPS:
         _, first, members = np.unique(groups, return_index=True, return_inverse=True)

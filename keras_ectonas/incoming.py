@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.class_weight import compute_class_weight
 
-from .data import Rows, TrainingData, checked_array, checked_targets, checked_weights, split
+from .data import Rows, TrainingData, checked_array, checked_fraction, checked_targets, checked_weights, split
 from .errors import InputError
 from .network import Array
 from .repeats import alike, copies_for
@@ -114,7 +114,7 @@ def incoming(
     if is_stream(X):
         if y is not None or sample_weight is not None:
             raise InputError("y and sample_weight come with the batches of X: expected None for both.")
-        fraction = None if held_out is not None else _fraction(parameters["validation_fraction"])
+        fraction = None if held_out is not None else checked_fraction(parameters["validation_fraction"])
         reading = read_stream(X, dtype, steps_per_epoch, fraction)
         batch_size = reading.batch_size
         (x, labels, weights), left_to_read = reading.rows, None if reading.is_complete else reading
@@ -177,12 +177,6 @@ def _held_out(validation_data: Any, dtype: str, steps: Any) -> Batch:
 
 def _rows(batch: Batch, task: Task, weigh: _Weigher) -> Rows:
     return Rows(batch.x, task.encode(batch.y), batch.y, weigh(batch.y, batch.weights))
-
-
-def _fraction(fraction: Any) -> float:
-    if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 < fraction < 1:
-        raise InputError(f"validation_fraction={fraction!r}: expected a number above 0 and below 1.")
-    return fraction
 
 
 def _input_dtype(model: Any) -> str:
