@@ -43,7 +43,8 @@ def _draw_accuracies(groups: Sequence[Group], title: str, path: Path) -> None:
         for mode, label in LABELS.items():
             epochs, mean, spread = _mean_curve(group, mode)
             axis.plot(epochs, mean, color=COLOURS[mode], label=label, linewidth=1.6)
-            axis.fill_between(epochs, mean - spread, mean + spread, color=COLOURS[mode], alpha=0.12, linewidth=0)
+            low, high = np.maximum(mean - spread, 0), np.minimum(mean + spread, 100)
+            axis.fill_between(epochs, low, high, color=COLOURS[mode], alpha=0.12, linewidth=0)
         axis.set_title(f"{set_name(group.dataset)}, {group.n_starts} runs in each mode", fontsize=10)
         axis.set_xlabel("epochs of training, inherited ones included")
         axis.set_ylabel("accuracy on validation rows (%)")
