@@ -202,10 +202,10 @@ def _classes(y: Array, target: Target, n_outputs: int) -> Array:
     kind = type_of_target(y)
     if kind.startswith("continuous"):
         raise InputError(
-            f"y holds values, such as {labels[0]!r}, where labels are expected. Unknown label type: {kind}."
+            f"y holds values, such as {labels.tolist()[0]!r}, where labels are expected. Unknown label type: {kind}."
         )
     if len(labels) < 2:
-        raise InputError(f"y holds a single class, {labels[0]!r}: expected at least 2.")
+        raise InputError(f"y holds a single class, {labels.tolist()[0]!r}: expected at least 2.")
     expected = 2 if target == "binary" else n_outputs
     if len(labels) == expected:
         return labels

@@ -166,7 +166,7 @@ WRONG_ROWS = {
     "y=None": r"y=None: fit requires y to be passed",
     "y=Y[:-1]": r"y has 95 rows, X has 96: expected as many",
     "y=3": r"y=3: expected one target for each row of X",
-    "y=Y * 0": r"y holds a single class, np.int64\(0\): expected at least 2",
+    "y=Y * 0": r"y holds a single class, 0: expected at least 2",
     "y=np.where(Y == 0, np.nan, Y)": r"y holds values that are NaN or infinite",
     "y=Y + 1j": r"y is of type complex128: expected numbers",
     "y=[0, 'a', None] * 32": r"y holds objects of several types",
