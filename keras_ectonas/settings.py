@@ -101,7 +101,7 @@ class SearchSettings:
     final_share : float
         Share of the budget that is kept for training the best candidate at the end, with a learning rate that falls
         to zero. Where it is far more than the best needed to reach its smallest loss, shorter trainings come before the
-        long one, and the best counts.
+        long one, and the best counts. Nothing is kept with ``final_selection="parents"``.
     match_rate : float
         Share of the learning rate that is left at the end of a match: a score is less a matter of luck after small
         steps.

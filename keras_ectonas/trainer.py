@@ -147,7 +147,8 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
     final_share : float
         Share of the budget that is kept for training the best candidate at the end, with a learning rate that falls
         to zero; an optimizer with a schedule of its own keeps that. Where it is far more than the best needed to reach
-        its smallest loss, shorter trainings come before the long one, and the best counts.
+        its smallest loss, shorter trainings come before the long one, and the best counts. Nothing is kept with
+        ``final_selection="parents"``.
     match_rate : float
         Share of the learning rate that is left at the end of a match: a score is less a matter of luck after small
         steps.
