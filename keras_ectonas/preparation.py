@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import keras
 import numpy as np
@@ -23,6 +23,10 @@ from .start import start_model
 from .task import Task, from_logits, read_task
 
 __all__ = ["Ended", "prepared_session", "seed_of"]
+
+_RATE_TIMES_STEPS: Final = 0.5
+_SMALLEST_RATE: Final = 0.001
+_LARGEST_RATE: Final = 0.01
 
 
 def prepared_session(
@@ -66,12 +70,14 @@ def prepared_session(
     checkpoint, kept = _checkpoint(parameters, before)
     seed = _seed(parameters["random_state"], kept)
     size_counts = settings.greediness < 1
-    model, compilation = start_model(
+    model, given = start_model(
         parameters["model"], rows.x, labels, kind, seed, parameters["keep_weights"], size_counts
     )
     start = network_of(model, nonnegative_input=rows.is_nonnegative)
-    task, compilation = _task_and_compilation(parameters, kind, compilation, model, start, labels)
+    task, compilation = _task_and_compilation(parameters, kind, given, model, start, labels)
     data = rows.training_data(task, parameters["validation_fraction"], parameters["class_weight"], seed)
+    if given is None and parameters["optimizer"] is None:
+        compilation = compilation.changed(optimizer=keras.optimizers.Adam(_learning_rate(data.steps_per_epoch)))
     session = Session(
         start,
         Blueprint.of(model, compilation),
@@ -175,6 +181,15 @@ def _task_and_compilation(
     if parameters["metrics"] is None and compiled is None and task.is_classification:
         base = base.changed(metrics=["accuracy"])
     return task, base
+
+
+def _learning_rate(steps_per_epoch: int) -> float:
+    """Of Adam, where nobody chose an optimizer: Keras' own, or more where an epoch has few steps to get anywhere.
+
+    Adam moves a weight by little more than the rate in a step, so that a hundred epochs on a hundred rows would leave
+    it about where it was.
+    """
+    return min(max(_RATE_TIMES_STEPS / steps_per_epoch, _SMALLEST_RATE), _LARGEST_RATE)
 
 
 def _last_activation(network: Network) -> str:

@@ -81,8 +81,9 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
     selection : {"fitness", "random"}
         ``"random"`` lets chance decide matches, as the paper does for comparison.
     optimizer, loss, metrics
-        As for ``keras.Model.compile``; None takes what the model was compiled with, else Adam and what fits the
-        task.
+        As for ``keras.Model.compile``; None takes what the model was compiled with, else what fits the task, and Adam,
+        whose learning rate is 0.001 or, with fewer than 500 steps in an epoch, half of one over their number, at most
+        0.01.
     scoring : str, callable or None
         What decides on validation rows: a metric of the compiled model, ``"loss"``, or a scikit-learn scorer. None:
         accuracy for labels, the loss for values.

@@ -123,3 +123,18 @@ def test_loss_that_is_scaled_for_half_precision(scaled):
         np.testing.assert_array_equal(again.model_.get_weights()[0], trainer.model_.get_weights()[0])
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+@pytest.mark.parametrize(("n", "batch_size", "rate"), [(96, 32, 0.01), (1000, 10, 0.5 / 90), (1000, 1, 0.001)])
+def test_learning_rate_where_nobody_chose_an_optimizer(n, batch_size, rate):
+    x, y = table(n)
+    trainer = ECToNASTrainer(dense_model(), **{**QUICK, "budget": 1}, batch_size=batch_size).fit(x, y)
+    assert float(trainer.model_.optimizer.learning_rate) == pytest.approx(rate)
+
+
+def test_learning_rate_of_an_optimizer_that_was_chosen():
+    x, y = table()
+    compiled = dense_model()
+    compiled.compile("adam", "sparse_categorical_crossentropy")
+    for trainer in (ECToNASTrainer(compiled, **QUICK), ECToNASTrainer(dense_model(), **QUICK, optimizer="adam")):
+        assert float(trainer.fit(x, y).model_.optimizer.learning_rate) == pytest.approx(0.001)
