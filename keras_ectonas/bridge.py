@@ -7,10 +7,7 @@ initializers back: drawing random numbers that are thrown away would take most o
 from __future__ import annotations
 
 import hashlib
-import random
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
@@ -20,10 +17,10 @@ import numpy as np
 from .compilation import Compilation
 from .errors import InputError, SurgeryError
 from .network import Array, Layer, Network, Shape, Weight
+from .random_state import untouched_random_state
 from .rules import Role, role_of
 
 __all__ = [
-    "RANDOM_STATE",
     "Blueprint",
     "LiveModel",
     "Slot",
@@ -35,32 +32,12 @@ __all__ = [
     "optimizer_places",
     "random_seeds",
     "remembered",
-    "untouched_random_state",
 ]
 
 
 _ROWS_AT_ONCE: Final = 1000
 _NAMED_HERE: Final = "named_by_keras_ectonas"
 """Among the options of a layer whose own configuration has no name."""
-
-RANDOM_STATE: Final = threading.RLock()
-"""Held by whoever draws from the global random generators. Nobody waits for another thread while holding it."""
-
-
-@contextmanager
-def untouched_random_state() -> Iterator[None]:
-    """Leave Python's, NumPy's and Keras' global random state as it was.
-
-    Keras draws the seeds of layers and initializers that have none from Python's generator. One thread at a time may,
-    so that no other search draws in between.
-    """
-    with RANDOM_STATE:
-        python, numpy = random.getstate(), np.random.get_state()
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
 
 
 def kind_of(layer_class: type) -> str:
@@ -255,7 +232,10 @@ class LiveModel:
                     average.assign(keras.ops.copy(average))
 
     def reseed(self, seed: int) -> None:
-        """Start the random generators of dropout and noise layers from `seed`."""
+        """Start the random generators of dropout and noise layers from `seed`.
+
+        With PyTorch that is its global one too, from which Keras draws some layers' masks.
+        """
         generators = [
             generator
             for layer in self.model._flatten_layers(include_self=False)
@@ -263,6 +243,10 @@ class LiveModel:
         ]
         for generator, state in zip(generators, random_seeds(len(generators), seed), strict=True):
             generator.state.assign(state.astype(str(generator.state.dtype)))
+        if keras.backend.backend() == "torch":
+            import torch
+
+            torch.manual_seed(seed)
 
     def _places(self) -> list[Slot | str]:
         prefixes = {

@@ -25,6 +25,8 @@ _FROM_THE_MODEL: Final = frozenset(
 class ECToNASCallback(FittedSearch, keras.callbacks.Callback):  # type: ignore[misc]
     """Search when ``model.fit`` ends, from the model that it trained, and leave the winner in the model.
 
+    The search waits until all other callbacks have ended: one may restore weights then.
+
     Parameters
     ----------
     x : array-like or a data set of batches
@@ -58,6 +60,8 @@ class ECToNASCallback(FittedSearch, keras.callbacks.Callback):  # type: ignore[m
         except TypeError as error:
             raise InputError(f"unknown argument for ECToNASCallback: {error}.") from error
         self._x, self._y, self._validation_data = x, y, validation_data
+        self._last: keras.callbacks.History | None = None
+        self._is_waiting = False
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Check every argument before ``fit`` spends time."""
@@ -68,13 +72,39 @@ class ECToNASCallback(FittedSearch, keras.callbacks.Callback):  # type: ignore[m
             checked_targets("y", self._y, len(x))
         if self.model.built:
             self._session()
+        self._look_out_for_the_last()
+
+    def _look_out_for_the_last(self) -> None:
+        """Be told when Keras' own history ends, which it adds behind the callbacks that it is given."""
+        self._last, self._is_waiting = None, False
+        history = getattr(self.model, "history", None)
+        # That of an earlier fit has other parameters.
+        if history is None or history.params is not self.params:
+            return
+        self._last, end = history, history.on_train_end
+
+        def on_train_end(logs: Any = None) -> None:
+            vars(history).pop("on_train_end", None)
+            end(logs)
+            self._last = None
+            if self._is_waiting:
+                self._search()
+
+        history.on_train_end = on_train_end
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Search, and put the winner into the model."""
+        """Search as soon as the other callbacks have ended, and put the winner into the model."""
+        self._is_waiting = self._last is not None
+        if not self._is_waiting:
+            self._search()
+
+    def _search(self) -> None:
         session = self._session()
         start = network_of(self.model, nonnegative_input=session.start.nonnegative_input)
         session.start = start
-        session.start_step = int(self.model.optimizer.iterations)
+        # In steps of the search, whose minibatches may have another size.
+        n_epochs = int(self.model.optimizer.iterations) / (self.params.get("steps") or session.data.steps_per_epoch)
+        session.start_step = round(n_epochs * session.data.steps_per_epoch)
         search = session.run()
         if search.best != 0:
             _replace_layers(self.model, session.blueprint, search.winner().network)

@@ -29,6 +29,8 @@ __all__ = [
 ]
 
 _FEWEST_GROUPS: Final = 10
+_MISSING: Final = ("NoneType", "NAType", "NaTType")
+"""Types of what stands for a missing value, those of pandas too."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,10 @@ class BatchSource(Protocol):
     def n_batches(self) -> int:
         """In one pass."""
 
+    @property
+    def repeats(self) -> bool:
+        """Whether each pass gives the same batches."""
+
     def batches(self, first: int) -> Iterator[tuple[Array, ...]]:
         """Without end, from batch `first` of a lineage on: samples, encoded targets and perhaps weights."""
 
@@ -96,13 +102,20 @@ class TrainingData:
         return math.ceil(len(self.train) / self.batch_size)
 
     def fingerprint(self) -> str:
-        """A hash of all rows, targets and weights, to train on and to score on."""
+        """A hash of all rows, targets and weights, to train on and to score on.
+
+        Of batches that differ from pass to pass only how many there are counts, and what is scored on.
+        """
         digest = hashlib.sha256()
-        for rows in (self.train, self.validation):
+        known = [self.train, self.validation]
+        if self.stream is not None and not self.stream.repeats:
+            digest.update(f"{self.stream.n_batches}{self.train.x.shape[1:]}".encode())
+            known = [self.validation]
+        for rows in known:
             for array in (rows.x, rows.y, rows.weights):
                 if array is not None:
                     digest.update(f"{array.dtype.str}{array.shape}".encode())
-                    digest.update(np.ascontiguousarray(array).data.cast("B"))
+                    digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
         return digest.hexdigest()
 
 
@@ -121,9 +134,12 @@ def checked_array(argument: str, values: Any, dtype: str) -> Array:
     ------
     InputError
     """
+    own = np.dtype(dtype)
+    # NumPy, and with it scikit-learn, does not know a bfloat16 for a number.
+    known = np.dtype(np.float32) if own.kind == "V" else own
     with _as_input_error(argument):
-        checked = check_array(values, dtype=dtype, allow_nd=True, order="C", input_name=argument)
-    return np.asarray(checked)
+        checked = check_array(values, dtype=known, allow_nd=True, order="C", input_name=argument)
+    return np.asarray(checked, dtype=own)
 
 
 def checked_targets(argument: str, y: Any, n_rows: int) -> Array:
@@ -133,6 +149,7 @@ def checked_targets(argument: str, y: Any, n_rows: int) -> Array:
     with _as_input_error(argument):
         array = np.asarray(y)
         if array.dtype.kind == "O":
+            _check_objects(argument, array)
             array = np.array(array.tolist())
     if array.ndim == 0:
         raise InputError(f"{argument}={y!r}: expected one target for each row of X.")
@@ -145,6 +162,18 @@ def checked_targets(argument: str, y: Any, n_rows: int) -> Array:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise InputError(f"{argument} holds values that are NaN or infinite: expected finite numbers.")
     return array.reshape(n_rows) if array.ndim == 2 and array.shape[1] == 1 else array
+
+
+def _check_objects(argument: str, array: Array) -> None:
+    """Refuse what NumPy would turn into text."""
+    values = array.ravel().tolist()
+    missing = [
+        value for value in values if type(value).__name__ in _MISSING or (isinstance(value, float) and value != value)
+    ]
+    if missing:
+        raise InputError(f"{argument} holds {missing[0]!r}: expected a target for each row. Input contains NaN.")
+    if len({isinstance(value, (str, bytes)) for value in values}) > 1:
+        raise InputError(f"{argument} holds objects of several types: expected labels of one type, or numbers.")
 
 
 def checked_weights(argument: str, weights: Any, n_rows: int) -> Array | None:
@@ -211,8 +240,23 @@ def split(rows: Rows, fraction: float, task: Task, seed: int, groups: Array | No
         random_state=seed % 2**32,
         stratify=_strata(rows.take(first), task, n_validation),
     )
+    if task.target in ("index", "binary") and rows.labels.ndim == 1:
+        validation = _with_all_classes(validation, rows.labels[first])
     is_validation = np.isin(members, validation)
     return rows.take(np.flatnonzero(~is_validation)), rows.take(np.flatnonzero(is_validation))
+
+
+def _with_all_classes(validation: Array, labels: Array) -> Array:
+    """With a row of each class that has several, where that no more than doubles them, and never all of them."""
+    classes, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    held_out = np.bincount(index[validation], minlength=len(classes))
+    returned = [int(np.flatnonzero(index == own)[0]) for own in np.flatnonzero((held_out == counts) & (held_out > 0))]
+    if len(returned) < len(validation):
+        validation = np.setdiff1d(validation, returned)
+    missing = np.flatnonzero((held_out == 0) & (counts > 1))
+    if len(missing) <= len(validation):
+        validation = np.concatenate([validation, [int(np.flatnonzero(index == own)[0]) for own in missing]])
+    return validation.astype(int)
 
 
 def _strata(rows: Rows, task: Task, n_validation: int) -> Array | None:

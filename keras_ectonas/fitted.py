@@ -8,6 +8,7 @@ import os
 import platform
 import reprlib
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import metadata
 from typing import Any
 
@@ -33,6 +34,7 @@ class FittedSearch:
     model_: keras.Sequential
     pareto_front_: ParetoFront
     _account: Account
+    _layer_classes: Mapping[str, type]
 
     def select(
         self, max_params: int | None = None, min_score: float | None = None, within: float | None = None
@@ -64,7 +66,8 @@ class FittedSearch:
         compilation = Compilation.of(self.model_)
         if compilation is None:
             raise InputError("model_ is not compiled any more: compile it, and the selected model is compiled alike.")
-        return Blueprint.of(self.model_, compilation).build(member.network).model
+        blueprint = Blueprint.of(self.model_, compilation)
+        return replace(blueprint, classes={**self._layer_classes, **blueprint.classes}).build(member.network).model
 
     def report(self, path: str | os.PathLike[str], title: str = "Architecture search") -> None:
         """Write a report of the search: one HTML file that needs nothing else.
@@ -84,6 +87,7 @@ class FittedSearch:
         """Set the attributes of a search that is over."""
         for name, value in session.results(search).items():
             setattr(self, name, value)
+        self._layer_classes = dict(session.blueprint.classes)
         self.task_ = session.task
         if session.task.is_classification:
             self.classes_ = session.task.classes
@@ -105,8 +109,9 @@ class FittedSearch:
 def _data_in_words(session: Session) -> dict[str, str]:
     train, validation, task = session.data.train, session.data.validation, session.task
     shape = "x".join(map(str, train.x.shape[1:]))
+    of_stream = f"{session.data.steps_per_epoch:,} minibatches, of which {len(train):,} rows were looked at"
     words = {
-        "Training rows": f"{len(train):,}",
+        "Training rows": f"{len(train):,}" if session.data.stream is None else of_stream,
         "Validation rows": f"{len(validation):,}",
         "Shape of a sample": f"{shape}, {train.x.dtype}",
         "Minibatch": f"{session.data.batch_size:,} rows, {session.data.steps_per_epoch:,} steps an epoch",

@@ -79,7 +79,8 @@ class Incoming:
             held_out = self.held_out or joined("X", self.reading.held_out.values())
             numbers = frozenset(self.reading.held_out)
             n_batches = self.reading.n_batches - len(numbers)
-            stream = Stream(self.reading.source, str(self.x.dtype), task.encode, weigh, n_batches, numbers)
+            reading = self.reading
+            stream = Stream(reading.source, str(self.x.dtype), task.encode, weigh, n_batches, numbers, reading.repeats)
             train, validation = rows, _rows(held_out, task, weigh)
         elif self.held_out is not None:
             train, validation = rows, _rows(self.held_out, task, weigh)
@@ -164,6 +165,8 @@ def _checked_rows(kind: Kind | None, dtype: str, X: Any, y: Any, sample_weight: 
 def _held_out(validation_data: Any, dtype: str, steps: Any) -> Batch:
     if is_stream(validation_data):
         return read_into_memory("validation_data", validation_data, dtype, steps)
+    if steps is not None:
+        raise InputError("validation_steps is for validation_data that come in batches: expected None.")
     if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
         raise InputError(
             f"validation_data of type {type(validation_data).__name__}: expected a tuple (X, y) or "

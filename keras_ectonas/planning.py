@@ -17,6 +17,7 @@ __all__ = ["Plan", "planned"]
 AUTOMATIC_CHILDREN: Final = 6
 FEWEST_CHILDREN: Final = 4
 SHORTEST_MATCH: Final = 0.5
+FEWEST_STEPS: Final = 30
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def planned(kinds: Sequence[str], outlook: Outlook, is_first: bool) -> Plan | No
     settings, ledger, free = outlook.settings, outlook.ledger, outlook.free
     n_children = _most_children(len(kinds), settings)
     fewest = min(n_children, max(FEWEST_CHILDREN, settings.n_parents))
-    match_steps = ledger.steps_for(_epochs_per_match(outlook))
+    match_steps = _match_steps(outlook)
     for scale in (1.0, SHORTEST_MATCH):
         for n in range(n_children, fewest - 1, -1):
             plan = _scaled_plan(n, max(1, math.floor(scale * match_steps)), 1.0, settings, ledger)
@@ -94,8 +95,9 @@ def _most_children(n_possible: int, settings: SearchSettings) -> int:
     return min(n_possible, AUTOMATIC_CHILDREN if isinstance(limit, str) else limit)
 
 
-def _epochs_per_match(outlook: Outlook) -> float:
-    """Training of each candidate in each match."""
-    if outlook.settings.epochs_per_match is not None:
-        return outlook.settings.epochs_per_match
-    return min(max(outlook.horizon / 120, 0.5), 5.0)
+def _match_steps(outlook: Outlook) -> int:
+    """Training of each candidate in each match. After a few steps, on few rows, it would be a matter of luck."""
+    settings, ledger = outlook.settings, outlook.ledger
+    if settings.epochs_per_match is not None:
+        return ledger.steps_for(settings.epochs_per_match)
+    return max(ledger.steps_for(min(max(outlook.horizon / 120, 0.5), 5.0)), FEWEST_STEPS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import keras
@@ -27,6 +28,8 @@ __all__ = ["Ended", "prepared_session", "seed_of"]
 _RATE_TIMES_STEPS: Final = 0.5
 _SMALLEST_RATE: Final = 0.001
 _LARGEST_RATE: Final = 0.01
+_SMALLEST_SPREAD: Final = 1e-3
+_LARGEST_SPREAD: Final = 1e8
 
 
 def prepared_session(
@@ -70,9 +73,7 @@ def prepared_session(
     checkpoint, kept = _checkpoint(parameters, before)
     seed = _seed(parameters["random_state"], kept)
     size_counts = settings.greediness < 1
-    model, given = start_model(
-        parameters["model"], rows.x, labels, kind, seed, parameters["keep_weights"], size_counts
-    )
+    model, given = start_model(parameters["model"], rows.x, labels, kind, seed, parameters["keep_weights"], size_counts)
     start = network_of(model, nonnegative_input=rows.is_nonnegative)
     task, compilation = _task_and_compilation(parameters, kind, given, model, start, labels)
     data = rows.training_data(task, parameters["validation_fraction"], parameters["class_weight"], seed)
@@ -178,6 +179,8 @@ def _task_and_compilation(
     task = read_task(labels, shape, _last_activation(start), loss_name, from_logits(base.loss), kind)
     if base.loss is None:
         base = base.changed(loss=_default_loss(task))
+        if parameters["model"] is None and not task.is_classification:
+            base = replace(base, options={**base.options, **_loss_weights(labels)})
     if parameters["metrics"] is None and compiled is None and task.is_classification:
         base = base.changed(metrics=["accuracy"])
     return task, base
@@ -190,6 +193,12 @@ def _learning_rate(steps_per_epoch: int) -> float:
     it about where it was.
     """
     return min(max(_RATE_TIMES_STEPS / steps_per_epoch, _SMALLEST_RATE), _LARGEST_RATE)
+
+
+def _loss_weights(values: Array) -> dict[str, list[float]]:
+    """What brings the squared errors of values that are far from 1 to where Adam can work with them."""
+    spread = float(np.std(values, dtype=np.float64)) or 1.0
+    return {} if _SMALLEST_SPREAD <= spread <= _LARGEST_SPREAD else {"loss_weights": [spread**-2]}
 
 
 def _last_activation(network: Network) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.metrics import get_scorer, get_scorer_names
+from sklearn.metrics import get_scorer, get_scorer_names, log_loss, make_scorer
 
 from .compilation import Compilation
 from .errors import InputError
@@ -122,6 +122,10 @@ def resolve_scoring(scoring: Any, compilation: Compilation, task: Task, weighted
             f"scoring={scoring!r}: expected 'loss', a metric of the compiled model ({sorted(metrics)}) "
             f"or a scikit-learn scorer such as {get_scorer_names()[:3]}."
         ) from error
+    if scoring == "neg_log_loss" and task.classes is not None and task.columns is None:
+        # The rows to score on may lack a class.
+        options: dict[str, Any] = {"response_method": "predict_proba", "labels": task.classes}
+        scorer = make_scorer(log_loss, greater_is_better=False, **options)
     objective = Objective(scoring, relative=scoring.startswith("neg_"), is_accuracy=scoring in _ACCURACIES)
     return Scoring(objective, scorer=scorer)
 

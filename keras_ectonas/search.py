@@ -131,10 +131,10 @@ class Search(SearchState):
             self._train([_Order(0, steps, in_all=most_steps(outlook))], "warm-up")
             if start.status == "failed":
                 if before.score is None:
-                    raise SearchError(
-                        f"The start model cannot be trained: {start.remark}. A lower learning rate, or scaled inputs, "
-                        "may help."
+                    advice = (
+                        " A lower learning rate, or scaled inputs, may help." if "loss became" in start.remark else ""
                     )
+                    raise SearchError(f"The start model cannot be trained: {start.remark}.{advice}")
                 # It goes on from where it could be trained.
                 before.seconds, before.remark = start.seconds, f"in its warm-up: {start.remark}"
                 self.candidates[0] = before

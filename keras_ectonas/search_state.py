@@ -197,13 +197,17 @@ class SearchState:
             self.pools, self.phase = [], "mutation"
         else:
             self.phase = self.ended_in
-            # Those for whom there was no time never had a chance to show what they can do.
-            unscored = self.candidates.unscored(c for pool in self.pools for c in pool)
-            self.candidates.dismiss([unscored], [], self.best)
-            self.pools = [left for pool in self.pools if (left := [c for c in pool if c not in unscored])]
-            if not self.pools and self.phase in ("within_mutations", "between_mutations"):
-                self.phase = "mutation"
+            if self.ended_by == "max_time":
+                self._dismiss_those_left_out()
         self.ended_by = ""
+
+    def _dismiss_those_left_out(self) -> None:
+        """Those for whom there was no time never had a chance to show what they can do."""
+        unscored = self.candidates.unscored(c for pool in self.pools for c in pool)
+        self.candidates.dismiss([unscored], [], self.best)
+        self.pools = [left for pool in self.pools if (left := [c for c in pool if c not in unscored])]
+        if not self.pools and self.phase in ("within_mutations", "between_mutations"):
+            self.phase = "mutation"
 
 
 def _names() -> list[str]:

@@ -25,6 +25,8 @@ MUTATION_NAMES: Final = (
     "remove_channels",
 )
 
+POOLINGS: Final = ("average", "max", "none")
+
 RECOVERY_EPOCHS: Final[Mapping[str, float]] = MappingProxyType(
     {
         "identity": 0.1,
@@ -168,7 +170,7 @@ class SearchSettings:
     min_unit_step: int = 2
     channel_step: int = 3
     joint_step: float = 0.5
-    cell_pooling: tuple[str, ...] = ("average", "max", "none")
+    cell_pooling: tuple[str, ...] = POOLINGS
     spatial_axes: int | None = None
     calibration_rows: int = 2000
 
@@ -221,9 +223,10 @@ class SearchSettings:
             object.__setattr__(self, "cell_pooling", (self.cell_pooling,))
         if not isinstance(self.cell_pooling, (tuple, list, set, frozenset)) or not self.cell_pooling:
             raise InputError(f"cell_pooling={self.cell_pooling!r}: expected some of 'average', 'max', 'none'.")
-        object.__setattr__(self, "cell_pooling", tuple(self.cell_pooling))
         for how in self.cell_pooling:
-            choice("cell_pooling", how, ("average", "max", "none"))
+            choice("cell_pooling", how, POOLINGS)
+        # A set has another order in each process.
+        object.__setattr__(self, "cell_pooling", tuple(how for how in POOLINGS if how in self.cell_pooling))
 
     def _check_recovery_epochs(self) -> None:
         if not isinstance(self.recovery_epochs, Mapping):

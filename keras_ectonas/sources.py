@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import random
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
 
 import keras
 import numpy as np
@@ -14,8 +16,11 @@ import numpy as np
 from .data import checked_array, checked_targets, checked_weights
 from .errors import InputError
 from .network import Array
+from .random_state import untouched_random_state
 
 __all__ = ["Batch", "Source", "checked", "has_no_end", "is_stream", "joined", "source_of", "unpacked"]
+
+_END: Final = object()
 
 
 class Batch(NamedTuple):
@@ -44,23 +49,57 @@ def _is_library_data_set(data: Any) -> bool:
 
 
 class Source(ABC):
-    """One kind of data set: passes over its batches."""
+    """One kind of data set: passes over its batches.
+
+    What it draws from Python's or NumPy's global generator goes on from one batch to the next, whatever else draws in
+    between, and leaves the global state as it is: else each part of a search would meet the same draws.
+    """
 
     rewinds = True
     """Whether each pass begins with the first batch."""
 
-    @abstractmethod
+    def __init__(self) -> None:
+        self._random_state = random.getstate(), np.random.get_state()
+
     def passing(self, start: int) -> Iterator[Any]:
         """One pass, from batch `start` on."""
+        with self._drawing():
+            batches = self._pass(start)
+        try:
+            while True:
+                with self._drawing():
+                    batch = next(batches, _END)
+                if batch is _END:
+                    return
+                yield batch
+        finally:
+            if isinstance(batches, Generator):
+                with self._drawing():
+                    batches.close()
+
+    @abstractmethod
+    def _pass(self, start: int) -> Iterator[Any]:
+        """The same, without that; a generator of one's own, which is closed when the pass ends, whole or not."""
+
+    @contextmanager
+    def _drawing(self) -> Iterator[None]:
+        with untouched_random_state():
+            random.setstate(self._random_state[0])
+            np.random.set_state(self._random_state[1])
+            try:
+                yield
+            finally:
+                self._random_state = random.getstate(), np.random.get_state()
 
 
 class _Iterable(Source):
     """A ``tf.data.Dataset`` or a ``DataLoader``."""
 
     def __init__(self, data: Any) -> None:
+        super().__init__()
         self._data = data
 
-    def passing(self, start: int) -> Iterator[Any]:
+    def _pass(self, start: int) -> Iterator[Any]:
         if hasattr(self._data, "as_numpy_iterator"):
             return iter(self._data.skip(start).as_numpy_iterator())
         return itertools.islice(iter(self._data), start, None)
@@ -70,9 +109,10 @@ class _Indexed(Source):
     """A ``keras.utils.PyDataset``, which is told when its epochs begin and end."""
 
     def __init__(self, data: keras.utils.PyDataset) -> None:
+        super().__init__()
         self._data = data
 
-    def passing(self, start: int) -> Iterator[Any]:
+    def _pass(self, start: int) -> Iterator[Any]:
         n_batches = self._data.num_batches
         self._data.on_epoch_begin()
         try:
@@ -88,10 +128,11 @@ class _Once(Source):
     rewinds = False
 
     def __init__(self, data: Iterator[Any]) -> None:
+        super().__init__()
         self._data = data
 
-    def passing(self, start: int) -> Iterator[Any]:
-        return self._data
+    def _pass(self, start: int) -> Iterator[Any]:
+        return itertools.islice(self._data, None)
 
 
 def source_of(data: Any) -> Source:

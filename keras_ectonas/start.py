@@ -11,17 +11,24 @@ from typing import Any, Final, Literal
 import keras
 import numpy as np
 
-from .bridge import config_of, layer_from, untouched_random_state
+from .bridge import config_of, layer_from
 from .compilation import Compilation
 from .errors import InputError
 from .initial_weights import initialized_by_numpy
 from .network import Array
+from .random_state import untouched_random_state
 
 __all__ = ["default_model", "own_copy", "start_model"]
 
 _MANY_TIME_STEPS: Final = 8
 _NUMBERS_AT_ONCE: Final = 1_000_000
 _FEW_ROWS: Final = 2000
+_CONSTANT: Final = 1e-13
+"""Share of the squared mean."""
+
+_SMALLEST_VARIANCE: Final = 1e-10
+"""Keras' Normalization divides by 1e-7 at least."""
+
 _FEW_POSITIONS: Final = 4
 _MOST_CHANNELS: Final = 96
 _DROPOUT_IN_CELLS: Final = 0.1
@@ -172,9 +179,14 @@ def _scaling(x: Array) -> keras.layers.Layer:
     by_channel = x.ndim == 2 or _has_channels(x.shape[1:])
     # Of each feature at each position; one row for a table.
     means, variances = (part.reshape(-1, x.shape[-1] if by_channel else 1) for part in _moments(x))
-    mean, variance = means.mean(axis=0), np.maximum(variances.mean(axis=0) + means.var(axis=0), 1e-12)
+    mean, variance = means.mean(axis=0), variances.mean(axis=0) + means.var(axis=0)
+    # What hardly differs in single precision may differ more in other rows, which must not become huge.
+    variance = np.where(variance <= _CONSTANT * mean**2, 1.0, variance)
     if not by_channel:
         mean, variance = mean[0], variance[0]
+    if (variance < _SMALLEST_VARIANCE).any():
+        scale = variance**-0.5
+        return keras.layers.Rescaling(scale.tolist(), offset=(-mean * scale).tolist())
     return keras.layers.Normalization(axis=-1 if by_channel else None, mean=mean.tolist(), variance=variance.tolist())
 
 
@@ -235,5 +247,7 @@ def _head(y: Array, kind: Literal["classification", "regression"]) -> list[keras
     if y.dtype.kind not in "fiub":
         raise InputError(f"y is of type {y.dtype}: expected numbers.")
     values = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
-    spread = float(values.std()) or 1.0
-    return [keras.layers.Dense(values.shape[1]), keras.layers.Rescaling(spread, offset=float(values.mean()))]
+    means, spreads = values.mean(axis=0).tolist(), [spread or 1.0 for spread in values.std(axis=0).tolist()]
+    if len(means) == 1:
+        return [keras.layers.Dense(1), keras.layers.Rescaling(spreads[0], offset=means[0])]
+    return [keras.layers.Dense(len(means)), keras.layers.Rescaling(spreads, offset=means)]

@@ -44,6 +44,8 @@ class Stream:
         Training batches in an epoch.
     held_out : frozenset of int
         Numbers of the batches, among all of a pass, that are not trained on.
+    repeats : bool
+        Whether each pass gives the same batches.
     """
 
     source: Source
@@ -52,6 +54,7 @@ class Stream:
     weigh: Callable[[Array, Array | None], Array | None]
     n_batches: int
     held_out: frozenset[int] = frozenset()
+    repeats: bool = False
 
     def batches(self, first: int) -> Iterator[tuple[Array, ...]]:
         """Batches for training, without end, from number `first` of a lineage's on.
@@ -104,6 +107,8 @@ class Reading:
         Whether no number among the samples is below zero.
     held_out : mapping of int to Batch
         By number, what is scored on.
+    repeats : bool
+        Whether another pass began with the same batch.
     """
 
     source: Source
@@ -115,6 +120,7 @@ class Reading:
     counts: Array | None
     nonnegative: bool
     held_out: dict[int, Batch]
+    repeats: bool
 
     @property
     def labels_to_judge(self) -> Array:
@@ -182,6 +188,7 @@ def read_stream(data: Any, dtype: str, steps: int | None, fraction: float | None
         None if known is None or labels is None else np.asarray([labels[label] for label in known]),
         nonnegative,
         {} if is_complete else held_out.batches,
+        repeats,
     )
 
 

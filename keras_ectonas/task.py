@@ -174,6 +174,11 @@ def read_task(
     if target in ("one_hot", "multilabel") and columns is not None:
         if columns != n_outputs:
             raise InputError(f"y has {columns} columns, the model {n_outputs} outputs: expected as many.")
+        if y.dtype.kind not in "fiub" or y.min() < 0 or y.max() > 1:
+            raise InputError(
+                "y has several columns of labels that are not 0 and 1. Multioutput target data is not supported: "
+                "expected a column of 0 and 1 for each label, or one column."
+            )
         return Task(target, np.arange(columns), logits, columns)
     return Task(target, _classes(y, target, n_outputs), logits, columns)
 

@@ -83,7 +83,8 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
     optimizer, loss, metrics
         As for ``keras.Model.compile``; None takes what the model was compiled with, else what fits the task, and Adam,
         whose learning rate is 0.001 or, with fewer than 500 steps in an epoch, half of one over their number, at most
-        0.01.
+        0.01. Without a model, values of a standard deviation below 1e-3 or above 1e8 are learned with ``loss_weights``
+        of one over their variance, and the loss is in units of that.
     scoring : str, callable or None
         What decides on validation rows: a metric of the compiled model, ``"loss"``, or a scikit-learn scorer. None:
         accuracy for labels, the loss for values.
@@ -121,7 +122,7 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         until the loss on the validation rows falls by less than a twentieth in half of that; at most half of what is
         not kept for the end. It also ends where a callback stops the training.
     epochs_per_match : float or None
-        None: a 120th of the budget, between 0.5 and 5.
+        None: a 120th of the budget, between 0.5 and 5, and 30 steps at least.
     max_rounds : int
         Rounds of a competition at most.
     rolling_epochs : int
@@ -327,7 +328,8 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
             Rows to score on, held in memory. Without them ``validation_fraction`` of the rows, or of batches that come
             in the same order each time, is held out.
         steps_per_epoch : int, optional
-            Batches that make an epoch, for a generator or a data set without end.
+            Batches that make an epoch, for a generator or a data set without end. Of all but a generator no more than
+            the first so many of a pass are trained on, and passes differ only if the data set shuffles.
         validation_steps : int, optional
             Batches of ``validation_data`` to take.
 
@@ -366,6 +368,8 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         predicted = self.predict(X)
         measure = accuracy_score if self.task_.is_classification else r2_score
         expected = checked_targets("y", y, len(predicted))
+        if expected.ndim > 2:
+            expected, predicted = expected.reshape(len(expected), -1), predicted.reshape(len(predicted), -1)
         return float(measure(expected, predicted, sample_weight=sample_weight))
 
     def _outputs(self, X: Any) -> Array:

@@ -60,6 +60,35 @@ CALLBACK = """
     }))
 """
 
+SEED = """
+    import json
+    import random
+    import keras
+    import numpy as np
+    from models import table
+    from keras_ectonas import ECToNASTrainer
+
+    def drawn():
+        states = [random.random(), float(np.random.random())]
+        if keras.backend.backend() == "torch":
+            import torch
+            states.append(float(torch.rand(1)))
+        return states
+
+    x, y = table()
+    layers = [keras.layers.Dense(8, activation="relu"), keras.layers.Dropout(0.3), keras.layers.Dense(3, "softmax")]
+    model = keras.Sequential([keras.Input((8,)), *layers])
+    found = []
+    for _ in range(2):
+        keras.utils.set_random_seed(7)
+        trainer = ECToNASTrainer(model, budget=4, random_state=0, verbose=0, max_children=3, n_parents=1).fit(x, y)
+        after = drawn()
+        weights = [weight.tobytes().hex() for weight in trainer.model_.get_weights()]
+        found.append([[str(entry) for entry in trainer.lineage_], weights])
+    keras.utils.set_random_seed(7)
+    print(json.dumps([*found, after, drawn()]))
+"""
+
 CHOICE = """
     import json, os
     import keras_ectonas
@@ -96,6 +125,13 @@ def test_callback_on_every_backend(backend, tmp_path):
     assert found["params"] == found["lineage"]
     assert 0 < found["spent"] <= 6
     assert 0 <= found["accuracy"] <= 1
+
+
+@pytest.mark.parametrize("backend", [needs(name) for name in BACKENDS])
+def test_a_seed_decides_and_the_users_generators_are_left_alone(backend, tmp_path):
+    first, second, after, before = run(SEED, tmp_path, KERAS_BACKEND=backend)
+    assert first == second
+    assert after == before
 
 
 @pytest.mark.parametrize("backend", [needs(name) for name in BACKENDS[1:]])

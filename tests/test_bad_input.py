@@ -5,8 +5,9 @@ import time
 
 import keras
 import numpy as np
+import pandas as pd  # noqa: F401 - the cases below are evaluated
 import pytest
-import scipy.sparse  # noqa: F401 - the cases below are evaluated
+import scipy.sparse  # noqa: F401
 from models import conv_model, dense_model, table  # noqa: F401
 
 from keras_ectonas import ECToNASCallback, ECToNASClassifier, ECToNASRegressor, ECToNASTrainer
@@ -169,7 +170,10 @@ WRONG_ROWS = {
     "y=Y * 0": r"y holds a single class, 0: expected at least 2",
     "y=np.where(Y == 0, np.nan, Y)": r"y holds values that are NaN or infinite",
     "y=Y + 1j": r"y is of type complex128: expected numbers",
-    "y=[0, 'a', None] * 32": r"y holds objects of several types",
+    "y=[0, 'a', None] * 32": r"y holds None: expected a target for each row",
+    "y=np.array(['a', np.nan, 'b'] * 32, dtype=object)": r"y holds nan: expected a target for each row",
+    "y=pd.array(['a', pd.NA, 'b'] * 32)": r"y holds <NA>: expected a target for each row",
+    "y=np.array([1, 'a', 2.5] * 32, dtype=object)": r"y holds objects of several types",
     "y=np.arange(96)": r"y holds \d+ classes, the model's last layer is made for 3",
     "sample_weight=np.ones(95)": r"sample_weight has shape \(95,\): expected \(96,\), one for each row",
     "sample_weight=-np.ones(96)": r"sample_weight holds values that are negative or not finite",
@@ -183,6 +187,7 @@ WRONG_ROWS = {
     "validation_data=(X * np.nan, Y)": r"validation_data, X: Input validation_data, X contains NaN",
     "validation_data=(X, Y + 1)": r"y holds labels that are not known: \[3\]. Known are \[0 1 2\]",
     "validation_data=(X, Y, np.zeros(96))": r"sample_weight is zero for every row that is validated on",
+    "validation_data=(X, Y), validation_steps=2": r"validation_steps is for validation_data that come in batches",
     "validation_data=(X[:0], Y[:0])": r"Found array with 0 sample",
 }
 
@@ -190,6 +195,11 @@ WRONG_ROWS = {
 @pytest.mark.parametrize("rows", WRONG_ROWS)
 def test_rows(rows):
     refused(ECToNASTrainer(dense_model(), verbose=0), WRONG_ROWS[rows], **eval(f"dict({rows})"))
+
+
+@pytest.mark.parametrize("y", [np.stack([Y, Y], axis=1), np.stack([Y, Y], axis=1).astype(str)])
+def test_several_labels_of_several_classes(y):
+    refused(ECToNASClassifier(verbose=0), "Multioutput target data is not supported", y=y)
 
 
 @pytest.mark.parametrize(

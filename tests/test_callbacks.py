@@ -14,6 +14,7 @@ from test_fit_engine import engine_for, job
 
 from keras_ectonas import ECToNASTrainer, SearchCallback
 from keras_ectonas.budget import Ledger
+from keras_ectonas.engines.callbacks import copied_for
 from keras_ectonas.errors import InputError, InputTypeError
 from keras_ectonas.fitness import Objective
 from keras_ectonas.search import Search
@@ -97,6 +98,29 @@ def test_logs_of_candidates_do_not_mix(tmp_path):
     }
 
 
+def test_weights_of_candidates_do_not_mix(tmp_path):
+    keeping = keras.callbacks.ModelCheckpoint(str(tmp_path / "best.weights.h5"), save_weights_only=True)
+    engine, network = engine_for(callbacks=[keeping])
+    assert not any(done.failure for done in engine.train([job(network, 3, candidate=4), job(network, 3, candidate=5)]))
+    assert {path.name for path in tmp_path.iterdir()} == {"best_4.weights.h5", "best_5.weights.h5"}
+
+
+@pytest.mark.parametrize(
+    ("path", "numbered"),
+    [
+        ("logs/log.csv", "logs/log_4.csv"),
+        ("logs", "logs_4"),
+        ("logs/", "logs/4"),
+        (".", "./4"),
+        ("gs://bucket/best.weights.h5", "gs://bucket/best_4.weights.h5"),
+    ],
+)
+def test_names_bear_the_number_of_the_candidate(path, numbered):
+    _, network = engine_for()
+    copied = copied_for([keras.callbacks.CSVLogger(path)], job(network, 3, candidate=4))
+    assert copied[0].filename == numbered
+
+
 def test_tensorboard_writes_for_each_candidate(tmp_path):
     pytest.importorskip("tensorboard")
     engine, network = engine_for(callbacks=[keras.callbacks.TensorBoard(str(tmp_path / "logs"))])
@@ -146,6 +170,7 @@ class Holding(keras.callbacks.Callback):
     ("callback", "error", "message"),
     [
         (Holding(), InputError, "callbacks: Holding cannot be copied"),
+        (keras.callbacks.BackupAndRestore("backup"), InputError, "checkpoint and resume keep a search"),
         (print, InputTypeError, r"callbacks\[1\] of type builtin_function_or_method: expected a keras"),
     ],
 )

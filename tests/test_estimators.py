@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 from models import conv_model, dense_model, images, table
 from sklearn.base import clone
-from sklearn.metrics import make_scorer, recall_score
+from sklearn.datasets import load_iris
+from sklearn.metrics import make_scorer, r2_score, recall_score
+from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -441,6 +443,39 @@ def test_callback_leaves_the_winner_in_the_model(tmp_path):
     np.testing.assert_allclose(loaded.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)
 
 
+@pytest.mark.parametrize(("place", "own_history"), [(0, False), (1, False), (2, True)])
+def test_callback_searches_when_the_others_have_ended(place, own_history):
+    x, y = table()
+    model = callback_model()
+    search = ECToNASCallback(x, y, budget=8, verbose=0, random_state=0, max_children=4, validation_data=(x, y))
+    # It puts the weights of its best epoch into the model when it ends.
+    stopping = keras.callbacks.EarlyStopping("loss", patience=9, restore_best_weights=True)
+    callbacks = [keras.callbacks.History()] * own_history + [stopping]
+    callbacks.insert(place, search)
+    history = model.fit(x, y, epochs=3, callbacks=callbacks, verbose=0)
+    assert len(history.epoch) == 3
+    assert "on_train_end" not in vars(history)
+    assert model.count_params() == search.lineage_[-1].n_params
+    assert model.evaluate(x, y, verbose=0, return_dict=True)["accuracy"] == pytest.approx(search.best_score_, abs=0.02)
+
+
+def test_callback_counts_the_epochs_of_fit_whatever_its_batches():
+    x, y = table()
+    model = callback_model()
+    search = ECToNASCallback(x, y, budget=4, verbose=0, random_state=0, max_children=4, validation_data=(x, y))
+    model.fit(x, y, epochs=3, batch_size=8, callbacks=[search], verbose=0)
+    assert search.lineage_[0].epoch == 3
+
+
+def test_callback_of_a_list_without_a_history():
+    x, y = table()
+    model = callback_model()
+    model.fit(x, y, verbose=0)
+    search = ECToNASCallback(x, y, budget=4, verbose=0, random_state=0, max_children=4)
+    model.fit(x, y, verbose=0, callbacks=keras.callbacks.CallbackList([search], model=model, epochs=1))
+    assert model.count_params() == search.lineage_[-1].n_params
+
+
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
@@ -457,3 +492,51 @@ def test_callback_refuses_wrong_input_before_training(knobs, message):
         model.fit(x, y, callbacks=[ECToNASCallback(x, y, verbose=0, **knobs)], verbose=0)
     for weight, old in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, old)
+
+
+def test_least_accuracy_from_nothing_on_few_rows():
+    x, y = load_iris(return_X_y=True)
+    rows, test_rows, labels, test_labels = train_test_split(x, y, test_size=0.3, random_state=0, stratify=y)
+    classifier = ECToNASClassifier(verbose=0, random_state=0).fit(rows, labels)
+    assert classifier.score(test_rows, test_labels) > 0.93
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_values_of_any_scale(scale):
+    x, _ = table(200)
+    y = x @ np.arange(1.0, 9.0) + 100
+    regressor = ECToNASRegressor(budget=30, verbose=0, random_state=0).fit(x, scale * y)
+    assert regressor.score(x, scale * y) > 0.95
+
+
+def test_values_of_several_scales():
+    x, _ = table(200)
+    y = np.stack([x[:, 0], 1e3 * x[:, 1] + 1e5], axis=1)
+    regressor = ECToNASRegressor(budget=30, verbose=0, random_state=0).fit(x, y)
+    assert regressor.model_.layers[-1].offset == pytest.approx(y.mean(axis=0), rel=1e-5)
+    assert r2_score(y, regressor.predict(x), multioutput="raw_values").min() > 0.5
+
+
+@pytest.mark.parametrize("scoring", ["neg_log_loss", "roc_auc", "f1"])
+def test_scoring_of_a_rare_class(scoring):
+    x, _ = table(120)
+    y = np.arange(120) % 24 == 0
+    classifier = ECToNASClassifier(budget=2, verbose=0, random_state=0, scoring=scoring).fit(x, y.astype(int))
+    assert not any(classifier.candidates_["remark"])
+
+
+def test_scoring_where_validation_rows_lack_classes():
+    x, _ = table(300)
+    y = np.arange(300) // 3
+    classifier = ECToNASClassifier(budget=2, verbose=0, random_state=0, scoring="neg_log_loss").fit(x, y)
+    assert classifier.best_score_ == pytest.approx(-classifier.history_["val_loss"][-1], rel=0.2)
+    with pytest.raises(SearchError) as raised:
+        ECToNASClassifier(budget=2, verbose=0, random_state=0, scoring="roc_auc_ovr").fit(x, y)
+    assert "learning rate" not in str(raised.value)
+
+
+def test_score_of_images_for_targets():
+    x, _ = images(40)
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 3, padding="same")])
+    trainer = ECToNASTrainer(model, **QUICK).fit(x, x)
+    assert trainer.score(x, x) == pytest.approx(r2_score(x.reshape(40, -1), trainer.predict(x).reshape(40, -1)))

@@ -15,6 +15,7 @@ FLOORS = {
     "budget": 0,
     "network": 0,
     "tables": 0,
+    "random_state": 0,
     "rules": 1,
     "surgery": 2,
     "mutations": 3,

@@ -241,6 +241,7 @@ def test_winners_of_searches_are_what_is_saved(name, tmp_path):
 ODD = {
     "mixed precision": lambda: ((6,), "float32", [kl.Dense(5, activation="relu", dtype="mixed_float16")], None),
     "half precision": lambda: ((6,), "float16", [kl.Dense(5, activation="relu", dtype="float16")], None),
+    "bfloat16": lambda: ((6,), "bfloat16", [kl.Dense(5, activation="relu", dtype="bfloat16")], None),
     "bytes": lambda: ((4, 4, 1), "uint8", [kl.Rescaling(1 / 255), kl.Conv2D(3, 3, activation="relu"), kl.Flatten()],
                       None),
     "unknown size": lambda: ((4, 4, 2), "float32", [kl.Conv2D(3, 3, activation="relu"), kl.GlobalMaxPooling2D()],
@@ -259,6 +260,31 @@ def test_odd_inputs_and_precisions(name):
     trainer.fit(x, np.arange(24) % 3)
     assert not any(trainer.candidates_["remark"])
     np.testing.assert_allclose(trainer.predict_proba(x).sum(axis=1), 1, atol=1e-3)
+
+
+def test_a_search_in_bfloat16_goes_on(tmp_path):
+    x = RNG.normal(size=(24, 6)).astype("float32")
+    layers = [kl.Dense(5, activation="relu", dtype="bfloat16"), kl.Dense(3, activation="softmax", dtype="float32")]
+    model = keras.Sequential([keras.Input((6,)), *layers])
+    knobs = {"verbose": 0, "random_state": 0, "max_children": 2, "n_parents": 1, "checkpoint": tmp_path / "search"}
+    ECToNASTrainer(model, budget=2, **knobs).fit(x, np.arange(24) % 3)
+    trainer = ECToNASTrainer(model, budget=6, resume=True, **knobs).fit(x, np.arange(24) % 3)
+    assert trainer.n_epochs_ > 5
+    assert trainer.model_.layers[0].kernel.dtype == "bfloat16"
+
+
+class OwnActivation(kl.Layer):
+    def call(self, inputs):
+        return keras.ops.tanh(inputs)
+
+
+def test_selected_models_have_layers_that_the_winner_has_lost():
+    x = RNG.normal(size=(24, 6)).astype("float32")
+    model = keras.Sequential([keras.Input((6,)), kl.Dense(8), OwnActivation(), kl.Dense(3, activation="softmax")])
+    trainer = ECToNASTrainer(model, budget=1, verbose=0, random_state=0).fit(x, np.arange(24) % 3)
+    trainer.model_ = keras.Sequential([keras.Input((6,)), kl.Dense(3, activation="softmax")])
+    trainer.model_.compile("adam", "sparse_categorical_crossentropy")
+    assert any(isinstance(layer, OwnActivation) for layer in trainer.select(within=1.0).layers)
 
 
 @pytest.mark.parametrize("head", ["activation", "softmax", "logits", "one", "two"])

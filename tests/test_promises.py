@@ -169,11 +169,16 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
+def by_content(network, step):
+    """A score by chance that is always the same for the same network."""
+    return float(np.random.default_rng([int(network.fingerprint()[:12], 16), step]).random())
+
+
 class Interrupting(FakeEngine):
     """Is interrupted in the middle of the round in which a candidate is trained for the first time."""
 
     def __init__(self, candidate):
-        super().__init__(by_chance(0))
+        super().__init__(by_content)
         self._candidate = candidate
 
     def _train_one(self, job):
@@ -183,7 +188,7 @@ class Interrupting(FakeEngine):
         return super()._train_one(job)
 
 
-@pytest.mark.parametrize("candidate", [2, 8, 10, 17])
+@pytest.mark.parametrize("candidate", [2, 8, 10])
 def test_an_interrupted_round_is_as_if_it_had_not_begun(candidate):
     engine = Interrupting(candidate)
     search = search_of(engine, budget=100)
@@ -192,11 +197,17 @@ def test_an_interrupted_round_is_as_if_it_had_not_begun(candidate):
     assert candidate not in {charge.candidate for charge in search.ledger.charges}
     assert search.ledger.spent == sum(c.steps for c in search.candidates)
     assert search.winner().network is not None
-    plain = search_of(FakeEngine(by_chance(0)), budget=100)
+    plain = search_of(FakeEngine(by_content), budget=100)
     plain.run()
     described = [c.description for c in plain.candidates]
     assert [c.description for c in search.candidates] == described[: len(search.candidates)]
     assert search.ledger.charges == plain.ledger.charges[: len(search.ledger.charges)]
+    again = search_of(FakeEngine(by_content), budget=100)
+    again.continue_with(search.state())
+    again.run()
+    assert [c.description for c in again.candidates] == described
+    assert again.ledger.charges == plain.ledger.charges
+    assert again.best == plain.best
 
 
 def interrupt_after(seconds, times=1):

@@ -515,6 +515,7 @@ def test_good_settings_are_taken():
     assert all(getattr(SearchSettings(**{name: None}), name) is None for name in optional)
     assert SearchSettings(cell_pooling="max").cell_pooling == ("max",)
     assert SearchSettings(cell_pooling=["max", "none"]).cell_pooling == ("max", "none")
+    assert SearchSettings(cell_pooling={"none", "max", "average"}).cell_pooling == ("average", "max", "none")
     assert SearchSettings(budget=0.5, greediness=0, max_children=4).max_children == 4
     names = {field.name for field in dataclasses.fields(SearchSettings)} & set(PAPER)
     paper = SearchSettings(**{name: PAPER[name] for name in names})

@@ -76,6 +76,14 @@ def finished(*args, **kwargs):
     return search
 
 
+@pytest.mark.parametrize(("steps_per_epoch", "steps"), [(4, 30), (40, 40), (400, 400)])
+def test_a_match_has_thirty_steps_at_least(steps_per_epoch, steps):
+    engine = FakeEngine(by_kind("Conv2D"))
+    finished(engine, budget=120, steps_per_epoch=steps_per_epoch, warmup_epochs=1, recovery_epochs={}, max_children=4)
+    assert steps in {job.steps for job in engine.jobs if job.rates == (1.0, 0.1)}
+    assert min(job.steps for job in engine.jobs if job.rates == (1.0, 0.1)) >= steps // 2
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     budget=st.floats(0.2, 80),
@@ -276,18 +284,19 @@ def test_matches_are_as_long_as_the_time_has_room_for():
     search = finished(
         engine,
         clock=lambda: sum(0.5 * job.steps for job in engine.jobs),
+        steps_per_epoch=40,
         budget=1000,
-        max_time=600.0,
+        max_time=2400.0,
         recovery_epochs={},
     )
-    # An epoch takes 5 seconds, so there is time for 120: a warm-up of 11 in parts of 5, and matches of one.
-    assert [job.steps for job in engine.jobs[:3]] == [10, 50, 50]
-    assert {job.steps for job in engine.jobs[3:40] if job.steps} == {10}
+    # An epoch takes 20 seconds, so there is time for 120: a warm-up of 11 in parts of 5, and matches of one.
+    assert [job.steps for job in engine.jobs[:3]] == [40, 200, 200]
+    assert {job.steps for job in engine.jobs[3:40] if job.steps} == {40}
     # The time of the final training is left to it.
     assert search.generation > 3
     first, second = engine.jobs[-2:]
     assert (first.rates, second.rates) == ((1.0, 0.5), (0.5, 0.0))
-    assert 180 * 0.85 <= 0.5 * (first.steps + second.steps) <= 180 * 1.3
+    assert 720 * 0.85 <= 0.5 * (first.steps + second.steps) <= 720 * 1.3
 
 
 @pytest.mark.parametrize(("luck", "shrinks"), [(0.0, True), (0.1, False)])
@@ -313,7 +322,7 @@ def test_interrupt_ends_with_the_best_so_far():
             raise KeyboardInterrupt
         return plain(jobs)
 
-    search = search_of(engine, budget=200)
+    search = search_of(engine, budget=600)
     search.train = interrupted
     search.run()
     assert search.ended_by == "interrupted"

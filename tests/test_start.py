@@ -87,8 +87,26 @@ def test_a_copy_has_the_configuration_and_if_asked_for_the_weights(keep_weights)
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
 def test_inputs_are_scaled_by_column_by_channel_or_as_a_whole(shape, axes, dtype):
     rng = np.random.default_rng(0)
-    x = (100 + rng.random((33, *shape)) * np.arange(1, shape[-1] + 1)).astype(dtype)
+    x = (100 + rng.random((33, *shape)) * np.arange(3, shape[-1] + 3)).astype(dtype)
     layer = default_model(x, np.arange(33) % 2, "classification").layers[0]
     mean, variance = np.ravel(layer.mean), np.ravel(layer.variance)
     assert mean == pytest.approx(np.ravel(x.mean(axis=axes, dtype=np.float64)), rel=1e-6)
     assert variance == pytest.approx(np.ravel(x.var(axis=axes, dtype=np.float64)), rel=1e-5)
+
+
+def test_columns_that_hardly_differ_are_not_blown_up():
+    rng = np.random.default_rng(0)
+    x = np.c_[np.full(33, 5.1), 7 + 1e-7 * rng.random(33), np.zeros(33), 1e-3 * rng.random(33)].astype("float32")
+    layer = default_model(x, np.arange(33) % 2, "classification").layers[0]
+    assert np.ravel(layer.variance)[:3] == pytest.approx([1, 1, 1])
+    others = x + np.array([0.001, 0.001, 1, 0], dtype="float32")
+    assert np.abs(layer(others)).max() < 4
+
+
+@pytest.mark.parametrize("shape", [(3,), (8, 8), (8, 8, 2)])
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_inputs_of_any_scale(shape, scale):
+    x = (3 + np.random.default_rng(0).normal(size=(33, *shape))) * scale
+    scaled = np.asarray(default_model(x, np.arange(33) % 2, "classification").layers[0](x.astype("float32")))
+    assert scaled.mean() == pytest.approx(0, abs=1e-3)
+    assert scaled.std() == pytest.approx(1, abs=1e-3)

@@ -275,3 +275,60 @@ def test_few_batches_cannot_be_held_out(monkeypatch):
     monkeypatch.setattr(streams, "IN_MEMORY", 1)
     with pytest.raises(InputError, match="of 1 batches, validation_fraction leaves none"):
         ECToNASTrainer(dense_model(), **QUICK).fit(DataSet(X, Y, batch=40))
+
+
+class Drawn(DataSet):
+    """Batches at random, from NumPy's global generator."""
+
+    drawn = None
+
+    def __getitem__(self, index):
+        rows = np.random.randint(0, len(self.x), 16)
+        self.drawn.append(tuple(rows))
+        return self.x[rows], self.y[rows]
+
+
+@pytest.mark.parametrize("kind", ["data set", "generator"])
+def test_what_is_drawn_from_the_global_generator_never_comes_again(kind):
+    x, y = table(200)
+
+    model = dense_model()
+
+    def fitted(drawn):
+        data = Drawn(x, y)
+        data.drawn = drawn
+        batches = data if kind == "data set" else (data[0] for _ in itertools.count())
+        np.random.seed(3)
+        before = np.random.get_state()[1].copy()
+        knobs = {**QUICK, "budget": 6}
+        trainer = ECToNASTrainer(model, **knobs).fit(
+            batches, steps_per_epoch=None if kind == "data set" else 10, validation_data=(x, y)
+        )
+        np.testing.assert_array_equal(np.random.get_state()[1], before)
+        return trainer
+
+    first, second = [], []
+    one, two = fitted(first), fitted(second)
+    assert len(first) > 60
+    assert len(set(first)) == len(first)
+    assert first == second
+    assert one.lineage_ == two.lineage_
+
+
+def test_a_shuffled_data_set_is_known_again(tmp_path):
+    x, y = table(200)
+
+    class Shuffled(DataSet):
+        def on_epoch_end(self):
+            order = np.random.default_rng().permutation(len(self.x))
+            self.x, self.y = self.x[order], self.y[order]
+
+    knobs = {**QUICK, "warm_start": True, "checkpoint": tmp_path / "search"}
+    data = Shuffled(x, y)
+    trainer = ECToNASTrainer(dense_model(), **knobs).fit(data, validation_data=(x[:40], y[:40]))
+    spent = trainer.n_epochs_
+    assert trainer.fit(data, validation_data=(x[:40], y[:40])).n_epochs_ > spent
+    with pytest.raises(InputError, match="data"):
+        trainer.fit(data, validation_data=(x[:39], y[:39]))
+    again = ECToNASTrainer(dense_model(), **{**knobs, "budget": 20, "warm_start": False}, resume=True)
+    assert again.fit(Shuffled(x, y), validation_data=(x[:40], y[:40])).n_epochs_ > trainer.n_epochs_

@@ -70,7 +70,7 @@ def read_network(path: Path) -> Network:
         raise DamagedFileError(f"{path.name} cannot be read: {error}") from error
     if _fingerprint(text, arrays) != path.stem:
         raise ForeignFileError(f"{path.name} does not hold what its name says")
-    return _put_together(json.loads(text), iter(arrays))
+    return _put_together(json.loads(text), arrays)
 
 
 def _fingerprint(structure: str, arrays: list[Array]) -> str:
@@ -103,10 +103,19 @@ def _taken_apart(network: Network) -> tuple[dict[str, Any], list[Array]]:
         "optimizer_state": list(network.optimizer_state),
         "layers": layers,
     }
-    return structure, arrays + [np.asarray(array) for array in network.optimizer_state.values()]
+    arrays += [np.asarray(array) for array in network.optimizer_state.values()]
+    structure["types"] = {str(number): array.dtype.name for number, array in enumerate(arrays) if _is_foreign(array)}
+    return structure, [array.view(f"u{array.itemsize}") if _is_foreign(array) else array for array in arrays]
 
 
-def _put_together(structure: dict[str, Any], arrays: Any) -> Network:
+def _is_foreign(array: Array) -> bool:
+    """Whether NumPy would keep the bytes and forget the number type, as of a bfloat16."""
+    return array.dtype.kind == "V"
+
+
+def _put_together(structure: dict[str, Any], stored: list[Array]) -> Network:
+    types = structure["types"]
+    arrays = iter([array.view(types.get(str(number), array.dtype)) for number, array in enumerate(stored)])
     layers = []
     for layer in structure["layers"]:
         weights = tuple(

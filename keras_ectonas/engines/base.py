@@ -106,7 +106,7 @@ class Assignment:
         held_out = self.data.validation
         score = self.scoring.score(plain, outputs, self.task, held_out.labels, held_out.weights)
         if not math.isfinite(score):
-            raise DivergedError(f"the score became {score}")
+            raise DivergedError(f"the score is {score}: there may be too few rows of a kind to score on")
         return EpochRecord(step, score, plain)
 
 

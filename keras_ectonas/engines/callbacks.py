@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import keras
 
@@ -18,9 +18,11 @@ _PATHS = {
     keras.callbacks.CSVLogger: "filename",
     keras.callbacks.ModelCheckpoint: "filepath",
     keras.callbacks.TensorBoard: "log_dir",
-    keras.callbacks.BackupAndRestore: "backup_dir",
 }
 """Where Keras' own callbacks say what they write to."""
+
+_WEIGHTS: Final = ".weights.h5"
+"""How the name of a file of weights must end."""
 
 
 def copies_of(callbacks: Sequence[Any]) -> list[Any]:
@@ -29,8 +31,13 @@ def copies_of(callbacks: Sequence[Any]) -> list[Any]:
     Raises
     ------
     InputError
-        If one cannot be copied.
+        If one cannot be copied, or would carry weights from one candidate into another.
     """
+    if any(isinstance(callback, keras.callbacks.BackupAndRestore) for callback in callbacks):
+        raise InputError(
+            "callbacks: BackupAndRestore would restore one candidate's weights into another. The parameters checkpoint "
+            "and resume keep a search."
+        )
     models = [model for callback in callbacks if (model := getattr(callback, "_model", None)) is not None]
     memo: dict[int, Any] = {id(model): None for model in models}
     copies = []
@@ -58,8 +65,11 @@ def copied_for(callbacks: Sequence[Any], job: TrainingJob) -> list[Any]:
 
 
 def _numbered(path: str, candidate: int) -> str:
-    found = Path(path)
-    return str(found.with_name(f"{found.stem}_{candidate}{found.suffix}"))
+    folder, name = os.path.split(path)
+    if name in ("", ".", ".."):
+        return os.path.join(path, str(candidate))
+    stem, suffix = (name.removesuffix(_WEIGHTS), _WEIGHTS) if name.endswith(_WEIGHTS) else os.path.splitext(name)
+    return os.path.join(folder, f"{stem}_{candidate}{suffix}")
 
 
 class JobCallbacks(keras.callbacks.CallbackList):  # type: ignore[misc]

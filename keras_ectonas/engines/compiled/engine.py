@@ -15,9 +15,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from joblib import cpu_count
 
-from ...bridge import untouched_random_state
 from ...lineage import EpochRecord, TrainingJob, TrainingOutcome
 from ...network import Array, Network
+from ...random_state import untouched_random_state
 from ...surgery.walk import shapes_of
 from ..base import Assignment, DivergedError, Engine, left_out, portions
 from ..fit import FitEngine

@@ -13,9 +13,9 @@ import keras
 import numpy as np
 from jax import lax
 
-from ...bridge import untouched_random_state
 from ...compilation import Compilation
 from ...network import Array, Shape
+from ...random_state import untouched_random_state
 
 __all__ = ["Head"]
 
