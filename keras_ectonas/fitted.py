@@ -34,7 +34,7 @@ class FittedSearch:
     model_: keras.Sequential
     pareto_front_: ParetoFront
     _account: Account
-    _layer_classes: Mapping[str, type]
+    _layer_classes: Mapping[str, type]  # Until it is pickled.
 
     def select(
         self, max_params: int | None = None, min_score: float | None = None, within: float | None = None
@@ -67,7 +67,8 @@ class FittedSearch:
         if compilation is None:
             raise InputError("model_ is not compiled any more: compile it, and the selected model is compiled alike.")
         blueprint = Blueprint.of(self.model_, compilation)
-        return replace(blueprint, classes={**self._layer_classes, **blueprint.classes}).build(member.network).model
+        classes = {**getattr(self, "_layer_classes", {}), **blueprint.classes}
+        return replace(blueprint, classes=classes).build(member.network).model
 
     def report(self, path: str | os.PathLike[str], title: str = "Architecture search") -> None:
         """Write a report of the search: one HTML file that needs nothing else.

@@ -1,5 +1,6 @@
 """Every row of the README's table of layers: what a search may do to them, and what it leaves as it is."""
 
+import pickle
 import re
 from pathlib import Path
 
@@ -285,6 +286,19 @@ def test_selected_models_have_layers_that_the_winner_has_lost():
     trainer.model_ = keras.Sequential([keras.Input((6,)), kl.Dense(3, activation="softmax")])
     trainer.model_.compile("adam", "sparse_categorical_crossentropy")
     assert any(isinstance(layer, OwnActivation) for layer in trainer.select(within=1.0).layers)
+
+
+def test_a_registered_class_that_pickle_does_not_find():
+    @keras.saving.register_keras_serializable("tests")
+    class Local(kl.Layer):
+        def call(self, inputs):
+            return keras.ops.tanh(inputs)
+
+    x = RNG.normal(size=(24, 6)).astype("float32")
+    model = keras.Sequential([keras.Input((6,)), kl.Dense(8), Local(), kl.Dense(3, activation="softmax")])
+    trainer = ECToNASTrainer(model, budget=1, verbose=0, random_state=0).fit(x, np.arange(24) % 3)
+    twin = pickle.loads(pickle.dumps(trainer))
+    assert any(isinstance(layer, Local) for layer in twin.select(within=1.0).layers)
 
 
 @pytest.mark.parametrize("head", ["activation", "softmax", "logits", "one", "two"])
