@@ -1,8 +1,9 @@
 """Is a search ever worse than training its start for as many epochs? On small tables, where luck decides much.
 
 Each table comes with scikit-learn or is made by it. A rough model, one hidden layer of 16 units, is trained plainly for
-the whole budget, and searched from with the same budget; both are scored on test rows, by accuracy or by R2.
-Differences are taken table by table and seed by seed. The last line is JSON.
+the whole budget, and searched from with the same budget; both are scored on test rows, by accuracy or by R2. With
+`--nothing` searches have no model, and scikit-learn's perceptron with its own settings takes the place of plain
+training. Differences are taken table by table and seed by seed. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import numpy as np
 from sklearn import datasets
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import StandardScaler
 
-from keras_ectonas import ECToNASTrainer
+from keras_ectonas import ECToNASClassifier, ECToNASRegressor, ECToNASTrainer
 
 import keras  # isort: skip  (after keras_ectonas, which chooses a backend)
 
@@ -46,6 +48,7 @@ def noisy_labels(seed: int) -> Any:
 
 
 TABLES: Final[dict[str, Callable[[int], Any]]] = {
+    "iris": lambda seed: datasets.load_iris(return_X_y=True),
     "breast_cancer": lambda seed: datasets.load_breast_cancer(return_X_y=True),
     "wine": lambda seed: datasets.load_wine(return_X_y=True),
     "digits": lambda seed: datasets.load_digits(return_X_y=True),
@@ -53,6 +56,9 @@ TABLES: Final[dict[str, Callable[[int], Any]]] = {
     "many_clusters": many_clusters,
     "noisy_labels": noisy_labels,
     "friedman": lambda seed: datasets.make_friedman1(2000, 12, noise=1.0, random_state=seed),
+    "quantiles": lambda seed: datasets.make_gaussian_quantiles(
+        n_samples=2000, n_features=5, n_classes=4, random_state=seed
+    ),
     "moons": lambda seed: datasets.make_moons(1000, noise=0.25, random_state=seed),
 }
 
@@ -64,7 +70,7 @@ def main() -> None:
     rows = []
     for seed in options.seeds:
         for name in options.tables:
-            rows.append(compared(name, seed, options.budget))
+            rows.append(compared(name, seed, options))
             row = rows[-1]
             print(
                 f"| {name} | {seed} | {100 * row['plain']:.2f} | {100 * row['search']:.2f} "
@@ -83,17 +89,39 @@ def main() -> None:
     print(json.dumps(found))
 
 
-def compared(name: str, seed: int, budget: float) -> dict[str, Any]:
+def compared(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     table = made(name, seed)
     score = accuracy_score if table.has_classes else r2_score
+    ways = against_perceptron(table, seed, options) if options.nothing else against_plain(table, seed, options)
     row: dict[str, Any] = {"table": name, "seed": seed}
-    ways: dict[str, dict[str, Any]] = {"plain": {"warmup_epochs": budget, "final_share": 0.0}, "search": {}}
-    for way, knobs in ways.items():
-        trainer = ECToNASTrainer(rough(table, seed), budget=budget, random_state=seed, verbose=0, **knobs)
-        trainer.fit(table.x, table.y)
-        row[way] = float(score(table.y_test, trainer.predict(table.x_test)))
-        row[f"{way}_params"] = trainer.model_.count_params()
+    for way, estimator in ways.items():
+        estimator.fit(table.x, table.y)
+        row[way] = float(score(table.y_test, estimator.predict(table.x_test)))
+        row[f"{way}_params"] = n_params(estimator)
     return row
+
+
+def against_plain(table: Table, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    shared: dict[str, Any] = {
+        "budget": options.budget,
+        "optimizer": options.optimizer,
+        "random_state": seed,
+        "verbose": 0,
+    }
+    plain = ECToNASTrainer(rough(table, seed), warmup_epochs=options.budget, final_share=0.0, **shared)
+    return {"plain": plain, "search": ECToNASTrainer(rough(table, seed), **shared)}
+
+
+def against_perceptron(table: Table, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    perceptron, search = (MLPClassifier, ECToNASClassifier) if table.has_classes else (MLPRegressor, ECToNASRegressor)
+    shared: dict[str, Any] = {"budget": options.budget, "optimizer": options.optimizer, "verbose": 0}
+    return {"plain": perceptron(max_iter=500, random_state=seed), "search": search(random_state=seed, **shared)}
+
+
+def n_params(estimator: Any) -> int:
+    if hasattr(estimator, "model_"):
+        return int(estimator.model_.count_params())
+    return sum(part.size for part in (*estimator.coefs_, *estimator.intercepts_))
 
 
 def made(name: str, seed: int) -> Table:
@@ -122,6 +150,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tables", nargs="+", default=list(TABLES), choices=TABLES)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--budget", type=float, default=100, help="epochs for each")
+    parser.add_argument("--optimizer", help="Keras' name of one, with its own settings; else the library's choice")
+    parser.add_argument("--nothing", action="store_true", help="search without a model, against scikit-learn")
     return parser.parse_args()
 
 
