@@ -77,7 +77,7 @@ class Compilation:
 
     @property
     def loss_name(self) -> str:
-        """The loss in snake case, as far as it has a name.
+        """The loss in snake case, of an object its class or the one of Keras' that it derives from.
 
         Raises
         ------
@@ -90,6 +90,11 @@ class Compilation:
             found = keras.losses.get(self.loss)
         except ValueError as error:
             raise InputError(f"loss={self.loss!r}: expected a Keras loss, its name, or a function.") from error
+        if isinstance(found, keras.losses.Loss):
+            # What the user calls it says nothing.
+            for made in type(found).__mro__:
+                if getattr(keras.losses, made.__name__, None) is made and made is not keras.losses.Loss:
+                    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", made.__name__).lower()
         name = getattr(found, "__name__", None) or getattr(found, "name", None)
         return str(name or "")
 

@@ -143,19 +143,23 @@ def _default_scoring(metrics: Mapping[str, Any], task: Task, weighted: bool) -> 
 
 
 def _reported_as(name: str, metrics: Mapping[str, Any]) -> str | None:
-    """The metric called `name`; if there is none, the only one of that name with the number that Keras gave it."""
+    """The metric called `name`; else the only one of that name with the number that Keras gave it, or written out."""
     if name in metrics:
         return name
-    numbered = [found for found in metrics if re.fullmatch(rf"{re.escape(name)}_\d+", found)]
-    return numbered[0] if len(numbered) == 1 else None
+    alike = [found for found in metrics if re.fullmatch(rf"{re.escape(name)}_\d+", found)]
+    alike = alike or [found for found, metric in metrics.items() if _written_out(metric) == name]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _written_out(metric: Any) -> str:
+    """The name that a metric has by itself, where it was asked for by another, such as ``"mae"``."""
+    found = keras.metrics.get(metric) if isinstance(metric, str) and metric not in _ACCURACIES else None
+    return str(getattr(found, "name", ""))
 
 
 def _log_name(metric: Any) -> str:
     if isinstance(metric, str):
-        if metric in _ACCURACIES:
-            return metric
-        found = keras.metrics.get(metric)
-        return found.name if isinstance(found, keras.metrics.Metric) else metric
+        return metric
     return str(getattr(metric, "name", None) or getattr(metric, "__name__", repr(metric)))
 
 

@@ -20,6 +20,9 @@ from .random_state import untouched_random_state
 
 __all__ = ["default_model", "own_copy", "start_model"]
 
+_OF_SEQUENTIAL: Final = ("call", "compute_loss", "compute_metrics", "train_step", "test_step", "predict_step")
+"""What a model of another class may do differently."""
+
 _MANY_TIME_STEPS: Final = 8
 _NUMBERS_AT_ONCE: Final = 1_000_000
 _FEW_ROWS: Final = 2000
@@ -94,6 +97,12 @@ def own_copy(model: Any, x: Array | None = None, keep_weights: bool = True) -> k
     if not isinstance(model, keras.Sequential):
         raise InputError(
             f"model of type {type(model).__name__}: expected a keras.Sequential. Models with branches are not searched."
+        )
+    changed = [name for name in _OF_SEQUENTIAL if getattr(type(model), name) is not getattr(keras.Sequential, name)]
+    if changed:
+        raise InputError(
+            f"model of class {type(model).__name__} has a {changed[0]} of its own, which candidates would not have: "
+            "expected a plain keras.Sequential. A loss or a layer of your own may do the same."
         )
     if not model.layers:
         raise InputError("model has no layers: expected at least one dense layer or convolution.")

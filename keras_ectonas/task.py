@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import keras
 import numpy as np
 from sklearn.utils.multiclass import type_of_target
 
@@ -167,7 +168,7 @@ def read_task(
         return _values(y, output_shape, columns)
     if kind == "regression":
         raise InputError(f"loss={loss_name!r} is made for classes: a regressor needs a loss for values.")
-    logits = from_logits or (loss_name is None and activation not in ("softmax", "sigmoid"))
+    logits = from_logits or (loss_name not in _TARGET_OF_LOSS and activation not in ("softmax", "sigmoid"))
     n_outputs = output_shape[-1]
     if len(output_shape) != 1 or n_outputs is None:
         raise InputError(f"model gives outputs of shape {output_shape}: expected one number for each class.")
@@ -191,15 +192,23 @@ def _target(y: Array, output_shape: Shape, activation: str, loss_name: str | Non
             target = "multilabel"
         if target is not None:
             return target
-        if kind != "classification":
+        if kind == "classification" and hasattr(keras.losses, loss_name):
+            raise InputError(f"loss={loss_name!r} is made for values: a classifier needs a loss for classes.")
+        is_open = kind is None and not hasattr(keras.losses, loss_name)
+        if kind != "classification" and not (is_open and _must_be_labels(y, output_shape, activation)):
             return "value"
-        raise InputError(f"loss={loss_name!r} is not known to be made for classes: see ECToNASTrainer.")
+        kind = "classification"
     looks_like_labels = activation in ("softmax", "sigmoid") or y.dtype.kind in "OUSb"
     if kind == "regression" or (kind is None and not looks_like_labels):
         return "value"
     if many_columns:
         return "multilabel" if activation == "sigmoid" else "one_hot"
     return "binary" if output_shape[-1] == 1 else "index"
+
+
+def _must_be_labels(y: Array, output_shape: Shape, activation: str) -> bool:
+    """Whether targets cannot be values: one for each row, of a model that gives several probabilities."""
+    return y.ndim == 1 and len(output_shape) == 1 and output_shape[0] != 1 and activation == "softmax"
 
 
 def _classes(y: Array, target: Target, n_outputs: int) -> Array:

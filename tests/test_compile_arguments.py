@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from models import dense_model, table
 
-from keras_ectonas import ECToNASTrainer
+from keras_ectonas import ECToNASClassifier, ECToNASTrainer
 from keras_ectonas.errors import InputError
 
 QUICK = {"budget": 3, "verbose": 0, "random_state": 0, "max_children": 2, "n_parents": 1, "engine": "fit"}
@@ -138,3 +138,62 @@ def test_learning_rate_of_an_optimizer_that_was_chosen():
     compiled.compile("adam", "sparse_categorical_crossentropy")
     for trainer in (ECToNASTrainer(compiled, **QUICK), ECToNASTrainer(dense_model(), **QUICK, optimizer="adam")):
         assert float(trainer.fit(x, y).model_.optimizer.learning_rate) == pytest.approx(0.001)
+
+
+def own_loss(y_true, y_pred):
+    """Labels as numbers, as Keras' own fit would hand them over."""
+    return keras.losses.sparse_categorical_crossentropy(y_true, y_pred)
+
+
+class OwnLoss(keras.losses.SparseCategoricalCrossentropy):
+    pass
+
+
+@pytest.mark.parametrize(
+    "loss", [own_loss, OwnLoss(name="own"), keras.losses.SparseCategoricalCrossentropy(name="of_another_name")]
+)
+@pytest.mark.parametrize("estimator", [ECToNASTrainer, ECToNASClassifier])
+def test_losses_for_labels_by_any_name(loss, estimator):
+    x, y = table()
+    model = dense_model()
+    model.compile("adam", loss)
+    trainer = estimator(model, **{**QUICK, "budget": 1}).fit(x, y)
+    assert trainer.task_.target == "index"
+    assert trainer.predict_proba(x).shape == (len(x), 3)
+
+
+@pytest.mark.parametrize("loss", ["mean_squared_error", keras.losses.KLDivergence(), keras.losses.Huber(name="own")])
+def test_losses_for_values_are_none_for_a_classifier(loss):
+    model = dense_model()
+    model.compile("adam", loss)
+    with pytest.raises(InputError, match="is made for values"):
+        ECToNASClassifier(model, **QUICK).fit(*table())
+
+
+@pytest.mark.parametrize("engine", ["fit", "auto"])
+@pytest.mark.parametrize("scoring", ["mae", "val_mae", "mean_absolute_error"])
+def test_metrics_by_short_names(engine, scoring):
+    x, _ = table()
+    model = dense_model(n_outputs=1, activation="linear")
+    model.compile("adam", "mse", metrics=["mae", "mape"])
+    trainer = ECToNASTrainer(model, **{**QUICK, "engine": engine}, scoring=scoring).fit(x, x[:, 0])
+    assert trainer.history_["val_mae"][-1] == pytest.approx(trainer.best_score_, rel=0.5)
+    assert not trainer.objective_.higher_is_better
+
+
+@pytest.mark.parametrize("engine", ["fit", "auto"])
+def test_a_metric_with_a_value_for_each_class(engine):
+    x, y = table()
+    model = dense_model()
+    model.compile("adam", "categorical_crossentropy", metrics=["accuracy", keras.metrics.F1Score()])
+    trainer = ECToNASTrainer(model, **{**QUICK, "engine": engine}).fit(x, np.eye(3, dtype="float32")[y])
+    assert 0 <= trainer.history_["val_f1_score"][-1] <= 1
+
+
+def test_a_model_with_a_training_of_its_own_is_refused():
+    class Own(keras.Sequential):
+        def compute_loss(self, *args, **kwargs):
+            return 2 * super().compute_loss(*args, **kwargs)
+
+    with pytest.raises(InputError, match="class Own has a compute_loss of its own"):
+        ECToNASTrainer(Own(dense_model().layers), **QUICK).fit(*table())

@@ -99,7 +99,8 @@ class Assignment:
         ------
         DivergedError
         """
-        plain = {name: float(value) for name, value in logs.items()}
+        # A metric may have a value for each class.
+        plain = {name: float(np.mean(value)) for name, value in logs.items()}
         for name in ("loss", "val_loss"):
             if not math.isfinite(plain.get(name, 0.0)):
                 raise DivergedError(f"{name} became {plain[name]}")
