@@ -28,7 +28,7 @@ from finished import larger_is_better
 from test_search import search_of
 from keras_ectonas.progress import Progress
 
-search = search_of(FakeEngine(larger_is_better))
+search = search_of(FakeEngine(larger_is_better), epochs_per_match=0.5)
 with Progress({verbose}) as progress:
     search.run(progress.update)
     progress.finish(search)
@@ -36,7 +36,7 @@ with Progress({verbose}) as progress:
 
 
 def show(verbose, stream, search=None):
-    search = search or search_of(FakeEngine(larger_is_better))
+    search = search or search_of(FakeEngine(larger_is_better), epochs_per_match=0.5)
     with Progress(verbose, stream) as progress:
         search.run(progress.update)
         progress.finish(search)
@@ -78,14 +78,14 @@ def test_each_match_has_a_line():
 def test_match_that_both_lost_is_told():
     fails = {4, 5, 6, 7, 8}
     engine = FakeEngine(larger_is_better, lambda job: "loss became nan" if job.candidate in fails else "")
-    search, text = shown(2, search_of(engine, seed=1))
+    search, text = shown(2, search_of(engine, seed=1, epochs_per_match=0.5))
     told = [line for line in text.splitlines() if "both failed" in line]
     assert len(told) == sum(match.winner is None for match in search.matches)
 
 
 def test_time_left_follows_the_pace_and_the_limit():
     now = iter([0.0, *[30.0] * 100])
-    search = search_of(FakeEngine(larger_is_better), max_time=40.0)
+    search = search_of(FakeEngine(larger_is_better), max_time=40.0, epochs_per_match=0.5)
     stream = io.StringIO()
     with Progress(1, stream, clock=lambda: next(now)) as progress:
         search.step()
@@ -155,7 +155,7 @@ def test_terminal_gets_a_line_for_each_match(terminal):
 def test_a_match_that_the_loss_may_decide_shows_it(is_accuracy):
     stream = io.StringIO()
     objective = Objective("accuracy", is_accuracy=is_accuracy)
-    show(2, stream, search_of(FakeEngine(larger_is_better), objective=objective))
+    show(2, stream, search_of(FakeEngine(larger_is_better), objective=objective, epochs_per_match=0.5))
     lines = [line for line in stream.getvalue().splitlines() if "beats" in line]
     assert len(lines) > 10
     assert all(line.count("loss 1.0000)") == 2 * is_accuracy for line in lines)
