@@ -248,15 +248,12 @@ def split(rows: Rows, fraction: float, task: Task, seed: int, groups: Array | No
 
 def _with_all_classes(validation: Array, labels: Array) -> Array:
     """With a row of each class that has several, where that no more than doubles them, and never all of them."""
-    classes, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    held_out = np.bincount(index[validation], minlength=len(classes))
-    returned = [int(np.flatnonzero(index == own)[0]) for own in np.flatnonzero((held_out == counts) & (held_out > 0))]
+    _, first, index, counts = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
+    held_out = np.bincount(index[validation], minlength=len(counts))
+    returned, missing = first[held_out == counts], first[(held_out == 0) & (counts > 1)]
     if len(returned) < len(validation):
         validation = np.setdiff1d(validation, returned)
-    missing = np.flatnonzero((held_out == 0) & (counts > 1))
-    if len(missing) <= len(validation):
-        validation = np.concatenate([validation, [int(np.flatnonzero(index == own)[0]) for own in missing]])
-    return validation.astype(int)
+    return np.concatenate([validation, missing]) if len(missing) <= len(validation) else validation
 
 
 def _strata(rows: Rows, task: Task, n_validation: int) -> Array | None:

@@ -34,7 +34,7 @@ class FittedSearch:
     model_: keras.Sequential
     pareto_front_: ParetoFront
     _account: Account
-    _layer_classes: Mapping[str, type]  # Until it is pickled.
+    _layer_classes: Mapping[str, type]
 
     def select(
         self, max_params: int | None = None, min_score: float | None = None, within: float | None = None
@@ -101,6 +101,11 @@ class FittedSearch:
             dict(search.seconds),
             _versions(),
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Classes may be such as pickle does not find; Keras knows those that are registered.
+        state: Any = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_layer_classes"}
 
     def _check_fitted(self, method: str) -> None:
         if not hasattr(self, "pareto_front_"):

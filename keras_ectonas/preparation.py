@@ -75,6 +75,7 @@ def prepared_session(
     size_counts = settings.greediness < 1
     model, given = start_model(parameters["model"], rows.x, labels, kind, seed, parameters["keep_weights"], size_counts)
     start = network_of(model, nonnegative_input=rows.is_nonnegative)
+    # Nobody may have chosen an optimizer; that depends on the data, and those on the task.
     task, compilation = _task_and_compilation(parameters, kind, given, model, start, labels)
     data = rows.training_data(task, parameters["validation_fraction"], parameters["class_weight"], seed)
     if given is None and parameters["optimizer"] is None:
@@ -172,7 +173,7 @@ def _task_and_compilation(
     start: Network,
     labels: Array,
 ) -> tuple[Task, Compilation]:
-    base = compiled or Compilation(keras.optimizers.serialize(keras.optimizers.Adam()), None)
+    base = compiled or Compilation({}, None)
     base = base.changed(parameters["optimizer"], parameters["loss"], parameters["metrics"])
     loss_name = None if base.loss is None else base.loss_name
     shape: Shape = tuple(model.output_shape[1:])

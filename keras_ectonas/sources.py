@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import random
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator
@@ -16,7 +15,7 @@ import numpy as np
 from .data import checked_array, checked_targets, checked_weights
 from .errors import InputError
 from .network import Array
-from .random_state import untouched_random_state
+from .random_state import random_state, set_random_state, untouched_random_state
 
 __all__ = ["Batch", "Source", "checked", "has_no_end", "is_stream", "joined", "source_of", "unpacked"]
 
@@ -51,15 +50,15 @@ def _is_library_data_set(data: Any) -> bool:
 class Source(ABC):
     """One kind of data set: passes over its batches.
 
-    What it draws from Python's or NumPy's global generator goes on from one batch to the next, whatever else draws in
-    between, and leaves the global state as it is: else each part of a search would meet the same draws.
+    What it draws from the global generators goes on from one batch to the next, whatever else draws in between, and
+    leaves the global state as it is: else each part of a search would meet the same draws.
     """
 
     rewinds = True
     """Whether each pass begins with the first batch."""
 
     def __init__(self) -> None:
-        self._random_state = random.getstate(), np.random.get_state()
+        self._random_state = random_state()
 
     def passing(self, start: int) -> Iterator[Any]:
         """One pass, from batch `start` on."""
@@ -79,17 +78,16 @@ class Source(ABC):
 
     @abstractmethod
     def _pass(self, start: int) -> Iterator[Any]:
-        """The same, without that; a generator of one's own, which is closed when the pass ends, whole or not."""
+        """As `passing`, but that it draws from the global generators. One that can be closed is, when the pass ends."""
 
     @contextmanager
     def _drawing(self) -> Iterator[None]:
         with untouched_random_state():
-            random.setstate(self._random_state[0])
-            np.random.set_state(self._random_state[1])
+            set_random_state(self._random_state)
             try:
                 yield
             finally:
-                self._random_state = random.getstate(), np.random.get_state()
+                self._random_state = random_state()
 
 
 class _Iterable(Source):

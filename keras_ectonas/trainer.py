@@ -414,8 +414,7 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
     def __getstate__(self) -> Any:
         if hasattr(self, "model_"):
             check_loadable(self.model_)
-        # Classes may be such as pickle does not find; Keras knows those that are registered.
-        return {name: value for name, value in super().__getstate__().items() if name != "_layer_classes"}
+        return super().__getstate__()
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -332,3 +332,21 @@ def test_a_shuffled_data_set_is_known_again(tmp_path):
         trainer.fit(data, validation_data=(x[:39], y[:39]))
     again = ECToNASTrainer(dense_model(), **{**knobs, "budget": 20, "warm_start": False}, resume=True)
     assert again.fit(Shuffled(x, y), validation_data=(x[:40], y[:40])).n_epochs_ > trainer.n_epochs_
+
+
+def test_a_loader_that_shuffles_leaves_the_users_generator_alone():
+    torch = pytest.importorskip("torch")
+    x, y = table(200)
+    rows = torch.utils.data.TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
+    loader = torch.utils.data.DataLoader(rows, batch_size=16, shuffle=True)
+    model = dense_model()
+
+    def fitted():
+        torch.manual_seed(3)
+        before = torch.get_rng_state()
+        trainer = ECToNASTrainer(model, **QUICK).fit(loader, validation_data=(x, y))
+        assert torch.equal(torch.get_rng_state(), before)
+        return trainer
+
+    for weight, twin in zip(fitted().model_.get_weights(), fitted().model_.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, twin)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import random
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,9 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
-import numpy as np
 
-from ..random_state import RANDOM_STATE
+from ..random_state import RANDOM_STATE, random_state, set_random_state
 
 __all__ = ["clear_compiled_programs", "training"]
 
@@ -26,7 +24,7 @@ class _Shared:
 
     n_training = 0
     clearing_is_due = False
-    random_states: Any = None
+    before: tuple[Any, ...] = ()
 
 
 @contextmanager
@@ -38,7 +36,7 @@ def training() -> Iterator[None]:
     """
     with RANDOM_STATE, _LOCK:
         if _Shared.n_training == 0:
-            _Shared.random_states = random.getstate(), np.random.get_state(), _state_of_torch()
+            _Shared.before = random_state()
         _Shared.n_training += 1
     try:
         yield
@@ -46,30 +44,8 @@ def training() -> Iterator[None]:
         with RANDOM_STATE, _LOCK:
             _Shared.n_training -= 1
             if _Shared.n_training == 0:
-                python, numpy, torch = _Shared.random_states
-                random.setstate(python)
-                np.random.set_state(numpy)
-                _set_state_of_torch(torch)
+                set_random_state(_Shared.before)
                 _clear_if_due()
-
-
-def _state_of_torch() -> Any:
-    """None with another backend."""
-    if keras.backend.backend() != "torch":
-        return None
-    import torch
-
-    return torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-
-
-def _set_state_of_torch(states: Any) -> None:
-    if states is None:
-        return
-    import torch
-
-    torch.set_rng_state(states[0])
-    if states[1]:
-        torch.cuda.set_rng_state_all(states[1])
 
 
 def clear_compiled_programs() -> None:
