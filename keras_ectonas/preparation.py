@@ -14,6 +14,7 @@ from .bridge import Blueprint, network_of
 from .checkpoint import Folder
 from .compilation import Compilation
 from .errors import InputError
+from .few_steps import learning_rate, with_prompt_statistics
 from .incoming import Kind, incoming
 from .network import Array, Network, Shape
 from .rules.activations import activation_name
@@ -25,9 +26,6 @@ from .task import Task, from_logits, read_task
 
 __all__ = ["Ended", "prepared_session", "seed_of"]
 
-_RATE_TIMES_STEPS: Final = 0.5
-_SMALLEST_RATE: Final = 0.001
-_LARGEST_RATE: Final = 0.01
 _SMALLEST_SPREAD: Final = 1e-3
 _LARGEST_SPREAD: Final = 1e8
 
@@ -78,8 +76,10 @@ def prepared_session(
     # Nobody may have chosen an optimizer; that depends on the data, and those on the task.
     task, compilation = _task_and_compilation(parameters, kind, given, model, start, labels)
     data = rows.training_data(task, parameters["validation_fraction"], parameters["class_weight"], seed)
+    if not parameters["keep_weights"]:
+        start = with_prompt_statistics(start, data.steps_per_epoch)
     if given is None and parameters["optimizer"] is None:
-        compilation = compilation.changed(optimizer=keras.optimizers.Adam(_learning_rate(data.steps_per_epoch)))
+        compilation = compilation.changed(optimizer=keras.optimizers.Adam(learning_rate(data.steps_per_epoch)))
     session = Session(
         start,
         Blueprint.of(model, compilation),
@@ -185,15 +185,6 @@ def _task_and_compilation(
     if parameters["metrics"] is None and compiled is None and task.is_classification:
         base = base.changed(metrics=["accuracy"])
     return task, base
-
-
-def _learning_rate(steps_per_epoch: int) -> float:
-    """Of Adam, where nobody chose an optimizer: Keras' own, or more where an epoch has few steps to get anywhere.
-
-    Adam moves a weight by little more than the rate in a step, so that a hundred epochs on a hundred rows would leave
-    it about where it was.
-    """
-    return min(max(_RATE_TIMES_STEPS / steps_per_epoch, _SMALLEST_RATE), _LARGEST_RATE)
 
 
 def _loss_weights(values: Array) -> dict[str, list[float]]:

@@ -32,6 +32,7 @@ FLOORS = {
     "proposals": 4,
     "search_state": 4,
     "warmup": 4,
+    "few_steps": 3,
     "final_training": 4,
     "search": 4,
     "account": 4,

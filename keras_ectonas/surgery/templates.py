@@ -12,6 +12,7 @@ from ..network import Array, Layer, Network, Weight
 __all__ = ["BATCH_NORMALIZATION_EPSILON", "activation", "batch_normalization", "convolution", "dense", "pooling"]
 
 BATCH_NORMALIZATION_EPSILON: Final = 1e-3
+MOMENTUM: Final = 0.99
 
 
 def dense(network: Network, like: Layer, kernel: Array, bias: Array | None, activation: str) -> Layer:
@@ -57,7 +58,7 @@ def pooling(network: Network, like: Layer, how: str, axes: int) -> Layer:
 
 
 def batch_normalization(network: Network, like: Layer, n_features: int) -> Layer:
-    """A batch normalization that is the identity until its moving statistics move."""
+    """A batch normalization that is the identity until its moving statistics move, as fast as others do."""
     ones, zeros = np.ones(n_features), np.zeros(n_features)
     values = {
         "gamma": ones * np.sqrt(1.0 + BATCH_NORMALIZATION_EPSILON),
@@ -65,7 +66,15 @@ def batch_normalization(network: Network, like: Layer, n_features: int) -> Layer
         "moving_mean": zeros,
         "moving_variance": ones,
     }
-    config = _config(network, "batch_normalization", like, axis=-1, momentum=0.99, epsilon=BATCH_NORMALIZATION_EPSILON)
+    others = [float(own.config.get("momentum", MOMENTUM)) for own in network.layers if own.kind == "BatchNormalization"]
+    config = _config(
+        network,
+        "batch_normalization",
+        like,
+        axis=-1,
+        momentum=min(others, default=MOMENTUM),
+        epsilon=BATCH_NORMALIZATION_EPSILON,
+    )
     return Layer("BatchNormalization", config, tuple(_weight(like, name, v) for name, v in values.items()))
 
 
