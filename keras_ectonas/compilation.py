@@ -70,7 +70,7 @@ class Compilation:
 
     def new_optimizer(self) -> keras.optimizers.Optimizer:
         """An optimizer of the configuration, which Keras takes apart while it reads it."""
-        optimizer = keras.optimizers.deserialize(copy.deepcopy(dict(self.optimizer)))
+        optimizer = keras.saving.deserialize_keras_object(copy.deepcopy(dict(self.optimizer)))
         if self.undecayed:
             optimizer.exclude_from_weight_decay(var_names=[self.undecayed])
         return optimizer
@@ -154,6 +154,11 @@ def serialized_optimizer(optimizer: Any) -> dict[str, Any]:
         raise InputError(
             f"optimizer={optimizer!r}: expected a Keras optimizer, its name or its configuration. {error}"
         ) from error
+    if type(found).__name__ == "MultiOptimizer":
+        raise InputError(
+            "optimizer: a MultiOptimizer goes by the paths of one model's weights, and each candidate has its own. "
+            "Expected a single Keras optimizer."
+        )
     serialized: dict[str, Any] = keras.optimizers.serialize(found)
     return serialized
 

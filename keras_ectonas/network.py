@@ -186,12 +186,7 @@ class Network:
 
     def is_finite(self) -> bool:
         """Whether no weight is infinite or not a number."""
-        return all(
-            bool(np.isfinite(weight.value).all())
-            for layer in self.layers
-            for weight in layer.weights
-            if np.issubdtype(weight.value.dtype, np.inexact)
-        )
+        return all(bool(np.isfinite(weight.value).all()) for layer in self.layers for weight in layer.weights)
 
     def architecture(self) -> str:
         """A text that two networks share if and only if their layers are configured alike.

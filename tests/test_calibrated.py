@@ -1,6 +1,7 @@
 """Calibrated surgery: its regressions against plain least squares, its networks against their parents."""
 
 import itertools
+import tracemalloc
 
 import keras
 import numpy as np
@@ -175,6 +176,25 @@ def test_useless_unit_is_removed_without_loss():
     x = np.random.default_rng(1).random((400, 8, 8, 1)).astype("float32")
     child = CalibratedSurgery(x).remove_units(network, 6, 1).network
     assert error(network, child, x) < 1e-4
+
+
+def test_channels_before_many_inputs_go_by_what_they_send_on():
+    """A Gram matrix of these 8,192 inputs alone would take half a gigabyte."""
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Conv2D(32, 3, padding="same", activation="relu"), keras.layers.Flatten()]
+    network = network_of(keras.Sequential([keras.Input((16, 16, 1)), *layers, keras.layers.Dense(4)]))
+    head = network.layers[2]
+    kernel = head.value("kernel").reshape(256, 32, 4).copy()
+    kernel[:, [3, 20]] *= 1e-3
+    quiet = head.with_weights(head.weight("kernel").with_value(kernel.reshape(-1, 4)))
+    x = np.random.default_rng(1).random((400, 16, 16, 1)).astype("float32")
+    tracemalloc.start()
+    child = CalibratedSurgery(x).remove_channels(network.with_layer(2, quiet), 0, 2).network
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3e8
+    kept = np.delete(network.layers[0].value("kernel"), [3, 20], axis=-1)
+    np.testing.assert_array_equal(child.layers[0].value("kernel"), kept)
 
 
 def test_new_batch_normalization_is_the_identity_in_training_too():

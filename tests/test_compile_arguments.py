@@ -132,6 +132,29 @@ def test_learning_rate_where_nobody_chose_an_optimizer(n, batch_size, rate):
     assert float(trainer.model_.optimizer.learning_rate) == pytest.approx(rate)
 
 
+OPTIMIZERS = [name for name in ("Lamb", "Lion", "Muon", "ScheduleFreeAdamW") if hasattr(keras.optimizers, name)]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("engine", ["auto", "fit"])
+def test_optimizers_out_of_the_ordinary(name, engine):
+    x, y = table()
+    model = dense_model()
+    model.compile(getattr(keras.optimizers, name)(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    trainer = ECToNASTrainer(model, **{**QUICK, "engine": engine}).fit(x, y)
+    assert type(trainer.model_.optimizer).__name__ == name
+    assert not any(trainer.candidates_["remark"])
+    assert trainer.history_["val_loss"][-1] < trainer.history_["val_loss"][0]
+
+
+@pytest.mark.skipif(not hasattr(keras.optimizers, "MultiOptimizer"), reason="of a later Keras")
+def test_an_optimizer_for_each_layer_is_refused():
+    x, y = table()
+    several = keras.optimizers.OptimizerMap(keras.optimizers.Adam(), {"dense/.*": keras.optimizers.SGD()})
+    with pytest.raises(InputError, match="Expected a single Keras optimizer"):
+        ECToNASTrainer(dense_model(), **QUICK, optimizer=keras.optimizers.MultiOptimizer(several)).fit(x, y)
+
+
 def test_learning_rate_of_an_optimizer_that_was_chosen():
     x, y = table()
     compiled = dense_model()

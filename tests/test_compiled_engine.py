@@ -359,6 +359,31 @@ LAYERS = {
         keras.layers.PReLU(alpha_initializer="ones", alpha_regularizer="l2"),
     ],
     "depthwise": [keras.Input((6, 6, 2)), keras.layers.DepthwiseConv2D(3), keras.layers.Flatten()],
+    "causal": [
+        keras.Input((8, 3)),
+        keras.layers.Conv1D(4, 3, padding="causal"),
+        keras.layers.AveragePooling1D(2),
+        keras.layers.GlobalMaxPooling1D(),
+    ],
+    "whole_numbers": [
+        keras.Input((8, 8, 2), dtype="uint8"),
+        keras.layers.AveragePooling2D(2),
+        keras.layers.MaxPooling2D(2),
+        keras.layers.Flatten(),
+    ],
+    "constrained_recurrent": [
+        keras.Input((5, 3)),
+        keras.layers.LSTM(4, recurrent_constraint=keras.constraints.MaxNorm(0.3)),
+    ],
+    "constrained_inside": [
+        keras.Input((6,)),
+        keras.Sequential([keras.layers.Dense(4, kernel_constraint=keras.constraints.MaxNorm(0.3))]),
+    ],
+    "constrained_depthwise": [
+        keras.Input((6, 6, 2)),
+        keras.layers.DepthwiseConv2D(3, depthwise_constraint=keras.constraints.MaxNorm(0.3)),
+        keras.layers.Flatten(),
+    ],
 }
 
 
@@ -369,8 +394,25 @@ def test_layers(kind):
     model.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy", metrics=["accuracy"])
     rng = np.random.default_rng(0)
     shape = (60, *model.input_shape[1:])
-    x = rng.integers(0, 8, shape) if kind == "embedding" else rng.normal(size=shape)
-    fitted, compiled = trained_by_both(model, x.astype("float32"), rng.integers(0, 3, 60))
+    x = rng.integers(0, 8, shape) if kind in ("embedding", "whole_numbers") else rng.normal(size=shape)
+    fitted, compiled = trained_by_both(model, x.astype(model.inputs[0].dtype), rng.integers(0, 3, 60))
+    assert_alike(fitted, compiled)
+
+
+def test_metrics_that_correlate_the_rows_of_a_batch_or_add_them_up():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(100, 6)).astype("float32")
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+    metrics = [
+        keras.metrics.PearsonCorrelation(axis=0),
+        keras.metrics.ConcordanceCorrelation(axis=0),
+        keras.losses.MeanSquaredError(reduction="sum", name="summed"),
+    ]
+    model.compile("adam", "mse", metrics=metrics)
+    y = x[:, :3] + rng.normal(size=(100, 3))
+    fitted, compiled = trained_by_both(model, x, y, task=Task("value", columns=3))
+    assert "summed" in fitted.records[0].logs
     assert_alike(fitted, compiled)
 
 
@@ -611,6 +653,8 @@ def dense_and_compiled():
         ({"optimizer": keras.optimizers.SGD(use_ema=True)}, "use_ema"),
         ({"optimizer": keras.optimizers.SGD(gradient_accumulation_steps=2)}, "gradient_accumulation_steps"),
         ({"run_eagerly": True}, "run_eagerly"),
+        ({"optimizer": "muon"}, "names of weights"),
+        ({"optimizer": "schedulefreeadamw"}, "copies of the weights"),
     ],
 )
 def test_reasons_against(changes, reason):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -406,10 +407,11 @@ def test_architecture_leaves_numbers_out():
     assert chain((4,), dense(4), dense(5)).architecture() != network.architecture()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
 @pytest.mark.parametrize("number", [np.nan, np.inf])
-def test_numbers_that_are_not_finite_are_found(number):
+def test_numbers_that_are_not_finite_are_found(number, dtype):
     network = chain((4,), dense(3), dense(2))
-    spoilt = network.layers[1].weight("bias").with_value([0, number])
+    spoilt = Weight("bias", np.array([0, number]).astype(dtype))
     assert network.is_finite()
     assert not network.with_layer(1, network.layers[1].with_weights(spoilt)).is_finite()
 

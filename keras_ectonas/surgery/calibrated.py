@@ -6,7 +6,6 @@ received before. What is exact anyway, growing, stays exact.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Final
 
@@ -148,20 +147,15 @@ class CalibratedSurgery(Surgery):
 
     def _survivors(self, patches: Array, kernel: Array, groups: list[Array], n_kept: int, with_offset: bool) -> Array:
         """Which features to keep; of many inputs, by what each feature as a whole sends on."""
-        if len(kernel) > _EXACT_ELIMINATION:
-            patches = patches[:: math.ceil(len(patches) * len(kernel) ** 2 / _MULTIPLICATIONS)]
         if with_offset:
             patches = patches - patches.mean(axis=0)
-        gram = patches.T @ patches
         if len(kernel) <= _EXACT_ELIMINATION:
-            return survivors(gram, kernel, groups, n_kept, self._ridge)
-        # The inner products of what features send on, summed over positions and outputs.
-        n_features = len(groups)
-        sent = gram * (kernel @ kernel.T)
-        shape = (len(kernel) // n_features, n_features)
-        sent = sent.reshape(*shape, *shape).sum(axis=(0, 2))
-        singles = list(np.arange(n_features)[:, None])
-        return survivors(sent, np.ones((n_features, 1)), singles, n_kept, self._ridge)
+            return survivors(patches.T @ patches, kernel, groups, n_kept, self._ridge)
+        # To each output from all positions. The Gram matrix of the inputs themselves might not fit into memory.
+        index = np.stack(groups)
+        sent = np.stack([patches[:, own] @ kernel[own] for own in index]).reshape(len(index), -1)
+        singles = list(np.arange(len(index))[:, None])
+        return survivors(sent @ sent.T, np.ones((len(index), 1)), singles, n_kept, self._ridge)
 
     # Layers inserted or removed.
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -67,11 +68,13 @@ class Stage(ABC):
         random layers.
     transposed : frozenset of Place
         Matrices that are wanted the other way round.
+    constraints : mapping of Place to keras.constraints.Constraint
     """
 
     trainable: tuple[Place, ...] = ()
     state: tuple[Any, ...] = ()
     transposed: frozenset[Place] = frozenset()
+    constraints: Mapping[Place, Any] = MappingProxyType({})
 
     @abstractmethod
     def __call__(
@@ -99,11 +102,14 @@ class Forward:
     state : tuple of Place or keras.Variable
     transposed : frozenset of Place
         The weights that are held transposed.
+    constraints : mapping of Place to keras.constraints.Constraint
+        Of the weights that have one.
     """
 
     def __init__(self, network: Network, blueprint: Blueprint, own_kernels: bool, may_transpose: bool) -> None:
         self._stages = _stages(network, blueprint, own_kernels, may_transpose)
         self.transposed = frozenset().union(*(stage.transposed for stage in self._stages))
+        self.constraints = {place: own for stage in self._stages for place, own in stage.constraints.items()}
         self.trainable = tuple(place for stage in self._stages for place in stage.trainable)
         self.state = tuple(place for stage in self._stages for place in stage.state)
 
@@ -135,18 +141,21 @@ class Forward:
 def _stages(network: Network, blueprint: Blueprint, own_kernels: bool, may_transpose: bool) -> list[Stage]:
     shapes = shapes_of(network)
     stages: list[Stage] = []
+    # Whole numbers are pooled as Keras pools them, until a layer with weights has made them floats.
+    is_float = bool(keras.backend.is_float_dtype(blueprint.input_dtype))
     index = 0
     while index < len(network.layers):
         layer, shape = network.layers[index], shapes[index]
         behind = network.layers[index + 1] if index + 1 < len(network.layers) else None
         stage: Stage | None = None
         used = 1
-        if own_kernels and None not in shape:
+        if own_kernels and None not in shape and (is_float or layer.kind not in _POOLINGS):
             pooled = _joined_pooling(layer, shape, behind, shapes[index + 1])
             stage = _own_stage(index, layer, shape, pooled, may_transpose, blueprint)
-            used += pooled is not None
+            used += pooled is not None and stage is not None
         stages.append(stage or _KerasStage(index, blueprint.layer(layer), shape))
         index += used
+        is_float = is_float or bool(layer.weights)
     return stages
 
 
@@ -191,6 +200,11 @@ def _places(index: int, layer: Layer, names: Sequence[str]) -> tuple[Place, ...]
     return tuple(Place(index, k) for k, weight in enumerate(layer.weights) if weight.name in names)
 
 
+def _constraints(layer: Layer, places: Sequence[Place]) -> dict[Place, Any]:
+    named = {place: layer.config.get(f"{layer.weights[place.position].name}_constraint") for place in places}
+    return {place: keras.constraints.get(config) for place, config in named.items() if config is not None}
+
+
 class _LinearStage(Stage):
     """Dense layers and convolutions, with their activation and, maybe, the average pooling behind.
 
@@ -204,6 +218,7 @@ class _LinearStage(Stage):
         places = _places(index, layer, ("kernel", "bias"))
         self.trainable, self.state = places, ()
         self.transposed = frozenset(places[:1] if transposed else ())
+        self.constraints = _constraints(layer, places)
         self._geometry = geometry
         self._joined = joined
         self._activation = keras.activations.get(layer.config.get("activation"))
@@ -244,6 +259,7 @@ class _NormalizationStage(Stage):
     def __init__(self, index: int, layer: Layer) -> None:
         self.trainable = _places(index, layer, ("gamma", "beta"))
         self.state = _places(index, layer, ("moving_mean", "moving_variance"))
+        self.constraints = _constraints(layer, self.trainable)
         self._names = [layer.weights[place.position].name for place in self.trainable]
         self._momentum = float(layer.config.get("momentum", 0.99))
         self._epsilon = float(layer.config["epsilon"])
@@ -351,6 +367,11 @@ class _KerasStage(Stage):
         positions = {id(variable): Place(index, k) for k, variable in enumerate(layer.weights)}
         self.trainable = tuple(positions[id(variable)] for variable in layer.trainable_variables)
         self.state = tuple(positions.get(id(variable), variable) for variable in layer.non_trainable_variables)
+        self.constraints = {
+            positions[id(variable)]: variable.constraint
+            for variable in layer.trainable_variables
+            if variable.constraint
+        }
 
     def __call__(
         self, trainable: Sequence[Array], state: Sequence[Array], x: Features, training: Array

@@ -5,7 +5,7 @@ Keras itself computes them: a model that hands its input on is compiled like the
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,9 @@ from ...network import Array, Shape
 from ...random_state import untouched_random_state
 
 __all__ = ["Head"]
+
+_BY_BATCH: Final = (keras.metrics.PearsonCorrelation, keras.metrics.ConcordanceCorrelation)
+"""May correlate the rows of a batch."""
 
 
 class Head:
@@ -99,6 +102,7 @@ class Head:
 
 
 def _sums_over_rows(metric: Any) -> bool:
-    """Whether a metric does not care how its rows are cut into batches: all of Keras' own."""
+    """Whether a metric does not care how its rows are cut into batches: most of Keras' own."""
     function = getattr(metric, "_fn", metric)
-    return type(metric).__module__.startswith("keras.") and str(function.__module__).startswith("keras.")
+    is_of_keras = all(str(module).startswith("keras.") for module in (type(metric).__module__, function.__module__))
+    return is_of_keras and not isinstance(metric, _BY_BATCH) and not isinstance(function, keras.losses.Loss)

@@ -97,7 +97,7 @@ class Program:
         self._forward = Forward(self.network, self.blueprint, self.own_kernels, self.elementwise)
         places = self._forward.trainable
         shapes = [self._held(place, self._value(self.network, place)).shape for place in places]
-        constraints = [self._constraint(place) for place in places]
+        constraints = [self._forward.constraints.get(place) for place in places]
         self._optimizer = self.blueprint.compilation.new_optimizer()
         together = self.elementwise and not any(constraints) and self._optimizer.clipnorm is None
         self._packing = Packing(shapes, together)
@@ -241,10 +241,6 @@ class Program:
     def _with_rate(self, optimizer: Sequence[Any], change: Callable[[Any], Any]) -> list[Any]:
         """The optimizer's variables with another learning rate, if that is among them."""
         return [change(value) if number == self._rate else value for number, value in enumerate(optimizer)]
-
-    def _constraint(self, place: Place) -> Any:
-        name = self._weight(self.network, place).name
-        return keras.constraints.get(self.network.layers[place.layer].config.get(f"{name}_constraint"))
 
     def _held(self, place: Place, value: Array) -> Array:
         """A weight as the program holds it, or back."""

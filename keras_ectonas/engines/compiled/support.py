@@ -25,8 +25,13 @@ def reason_against(assignment: Assignment) -> str:
     if compilation.undecayed:
         return "the optimizer's weight decay leaves some weights out"
     options = dict(compilation.optimizer.get("config", {}))
-    if compilation.optimizer.get("class_name") == "LossScaleOptimizer":
-        return "the optimizer scales the loss"
+    match compilation.optimizer.get("class_name"):
+        case "LossScaleOptimizer":
+            return "the optimizer scales the loss"
+        case "Muon":
+            return "the optimizer goes by the names of weights"
+        case "ScheduleFreeAdamW":
+            return "the optimizer begins with copies of the weights"
     for option in ("use_ema", "gradient_accumulation_steps", "loss_scale_factor"):
         if options.get(option):
             return f"the optimizer is used with {option}"
