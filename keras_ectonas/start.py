@@ -184,11 +184,18 @@ def default_model(
 
 
 def _scaling(x: Array) -> keras.layers.Layer:
-    """Zero mean and unit variance for each column of a table, for each channel of anything else."""
+    """Zero mean and unit variance for each column of a table, for each channel of anything else.
+
+    Columns of zeros and ones stay as they are: a category of few rows would become a huge number, and those rows be
+    learned by heart.
+    """
     by_channel = x.ndim == 2 or _has_channels(x.shape[1:])
     # Of each feature at each position; one row for a table.
     means, variances = (part.reshape(-1, x.shape[-1] if by_channel else 1) for part in _moments(x))
     mean, variance = means.mean(axis=0), variances.mean(axis=0) + means.var(axis=0)
+    if x.ndim == 2:
+        says_yes_or_no = _says_yes_or_no(x)
+        mean, variance = np.where(says_yes_or_no, 0.0, mean), np.where(says_yes_or_no, 1.0, variance)
     # What hardly differs in single precision may differ more in other rows, which must not become huge.
     variance = np.where(variance <= _CONSTANT * mean**2, 1.0, variance)
     if not by_channel:
@@ -199,10 +206,21 @@ def _scaling(x: Array) -> keras.layers.Layer:
     return keras.layers.Normalization(axis=-1 if by_channel else None, mean=mean.tolist(), variance=variance.tolist())
 
 
-def _moments(x: Array) -> tuple[Array, Array]:
-    """Mean and variance over the rows in double precision, some rows at a time: a copy of all might not fit."""
+def _parts(x: Array) -> list[Array]:
+    """Some rows at a time: a copy of all might not fit into memory."""
     step = max(1, _NUMBERS_AT_ONCE // max(1, math.prod(x.shape[1:])))
-    parts = [x[start : start + step] for start in range(0, len(x), step)]
+    return [x[start : start + step] for start in range(0, len(x), step)]
+
+
+def _says_yes_or_no(table: Array) -> Array:
+    """Which columns hold zeros and ones alone."""
+    found: Array = np.all([((part == 0) | (part == 1)).all(axis=0) for part in _parts(table)], axis=0)
+    return found
+
+
+def _moments(x: Array) -> tuple[Array, Array]:
+    """Mean and variance over the rows in double precision."""
+    parts = _parts(x)
     mean = sum(part.sum(axis=0, dtype=np.float64) for part in parts) / len(x)
     return mean, sum(np.square(part - mean).sum(axis=0) for part in parts) / len(x)
 

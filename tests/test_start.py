@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_ectonas import ECToNASRegressor
 from keras_ectonas.initial_weights import initialized_by_numpy
 from keras_ectonas.start import default_model, own_copy
 
@@ -101,6 +102,25 @@ def test_columns_that_hardly_differ_are_not_blown_up():
     assert np.ravel(layer.variance)[:3] == pytest.approx([1, 1, 1])
     others = x + np.array([0.001, 0.001, 1, 0], dtype="float32")
     assert np.abs(layer(others)).max() < 4
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_columns_of_zeros_and_ones_stay_as_they_are(dtype):
+    x = np.random.default_rng(0).integers(0, 2, (40, 5)).astype(dtype)
+    x[:, 1], x[:, 3] = np.arange(40), 2 * x[:, 3]
+    layer = default_model(x, np.arange(40) % 2, "classification").layers[0]
+    assert np.ravel(layer.mean) == pytest.approx([0, 19.5, 0, x[:, 3].mean(), 0])
+    assert np.ravel(layer.variance) == pytest.approx([1, np.arange(40).var(), 1, x[:, 3].var(), 1])
+
+
+def test_a_name_for_each_row_is_not_learned_by_heart():
+    rng = np.random.default_rng(0)
+    numbers = rng.normal(size=(400, 4))
+    y = numbers @ [3.0, -2.0, 1.0, 0.5] + rng.normal(0, 0.1, 400)
+    names = np.eye(150)[rng.integers(0, 150, 400)]
+    x = np.c_[numbers, names].astype("float32")
+    found = ECToNASRegressor(budget=60, random_state=0, verbose=0).fit(x[:300], y[:300])
+    assert found.score(x[300:], y[300:]) > 0.9
 
 
 @pytest.mark.parametrize("shape", [(3,), (8, 8), (8, 8, 2)])
