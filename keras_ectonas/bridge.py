@@ -236,13 +236,15 @@ class LiveModel:
 
         With PyTorch that is its global one too, from which Keras draws some layers' masks.
         """
-        generators = [
-            generator
+        known = {
+            id(generator.state)
             for layer in self.model._flatten_layers(include_self=False)
             for generator in getattr(layer, "_seed_generators", [])
-        ]
+        }
+        variables = [variable for layer in self.model.layers for variable in layer.non_trainable_variables]
+        generators = [variable for variable in variables if id(variable) in known]
         for generator, state in zip(generators, random_seeds(len(generators), seed), strict=True):
-            generator.state.assign(state.astype(str(generator.state.dtype)))
+            generator.assign(state.astype(str(generator.dtype)))
         if keras.backend.backend() == "torch":
             import torch
 

@@ -189,7 +189,7 @@ def _as_tuple(argument: str, metrics: Any) -> tuple[Any, ...]:
 
 def _metric(argument: str, metric: Any) -> Any:
     """`metric`, checked. In place of a name that Keras numbers for each model it stands for, one of a fixed name."""
-    if callable(metric) or metric in ("accuracy", "acc", "crossentropy", "ce"):
+    if callable(metric) or metric in ("accuracy", "acc"):
         return metric
     try:
         found, again = keras.metrics.get(metric), keras.metrics.get(metric)

@@ -175,6 +175,9 @@ def _task_and_compilation(
 ) -> tuple[Task, Compilation]:
     base = compiled or Compilation({}, None)
     base = base.changed(parameters["optimizer"], parameters["loss"], parameters["metrics"])
+    if isinstance(base.loss, str) and base.loss.lower() in ("crossentropy", "ce"):
+        # Keras finds out which one fits when it sees targets and outputs.
+        base, kind = replace(base, loss=None), kind or "classification"
     loss_name = None if base.loss is None else base.loss_name
     shape: Shape = tuple(model.output_shape[1:])
     task = read_task(labels, shape, _last_activation(start), loss_name, from_logits(base.loss), kind)

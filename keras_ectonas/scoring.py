@@ -99,7 +99,10 @@ def resolve_scoring(scoring: Any, compilation: Compilation, task: Task, weighted
     InputError
         If it means nothing, or if it is not known whether more of it is better.
     """
-    metrics = {_log_name(m): m for m in (*compilation.metrics, *compilation.weighted_metrics)}
+    metrics = {_log_name(metric): metric for metric in compilation.metrics}
+    for metric in compilation.weighted_metrics:
+        name = _log_name(metric)
+        metrics[f"weighted_{name}" if name in metrics else name] = metric
     if scoring is None:
         return _default_scoring(metrics, task, weighted)
     if callable(scoring):
@@ -113,7 +116,9 @@ def resolve_scoring(scoring: Any, compilation: Compilation, task: Task, weighted
         return Scoring(Objective("loss", higher_is_better=False, relative=True), log_name="loss")
     if (log_name := _reported_as(name, metrics)) is not None:
         higher = _higher_is_better(name, metrics[log_name])
-        objective = Objective(name, higher, relative=not higher, is_accuracy=name in _ACCURACIES)
+        objective = Objective(
+            name, higher, relative=not higher, is_accuracy=name.removeprefix("weighted_") in _ACCURACIES
+        )
         return Scoring(objective, log_name=log_name)
     try:
         scorer = get_scorer(scoring)

@@ -81,7 +81,8 @@ def batch_norm(scale=True, center=True):
 def prelu():
     def make(rng, input_shape, name):
         slopes = rng.uniform(0.1, 0.5, (*[1] * (len(input_shape) - 1), input_shape[-1]))
-        return Layer("PReLU", {"name": name}, (weight("alpha", slopes, rng),))
+        config = {"name": name, "shared_axes": list(range(1, len(input_shape)))}
+        return Layer("PReLU", config, (weight("alpha", slopes, rng),))
 
     return make
 

@@ -205,6 +205,32 @@ def test_metrics_by_short_names(engine, scoring):
 
 
 @pytest.mark.parametrize("engine", ["fit", "auto"])
+def test_a_metric_that_is_weighted_too(engine):
+    x, y = table()
+    model = dense_model()
+    model.compile("adam", "crossentropy", metrics=["accuracy"], weighted_metrics=["accuracy"])
+    options = {**QUICK, "engine": engine, "scoring": "weighted_accuracy"}
+    trainer = ECToNASTrainer(model, **options).fit(x, y, sample_weight=np.linspace(0.1, 3, len(x)))
+    assert trainer.history_["val_weighted_accuracy"][-1] != trainer.history_["val_accuracy"][-1]
+    assert trainer.objective_.is_accuracy
+    assert not any(trainer.candidates_["remark"])
+
+
+@pytest.mark.parametrize("loss", ["crossentropy", "ce"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_cross_entropy_that_fits(loss, n_classes):
+    x, y = table(n_classes=n_classes)
+    trainer = ECToNASTrainer(dense_model(n_outputs=n_classes), **QUICK, loss=loss).fit(x, y)
+    assert trainer.model_.loss == "sparse_categorical_crossentropy"
+    assert set(trainer.predict(x)) <= set(y)
+
+
+def test_a_cross_entropy_is_no_metric():
+    with pytest.raises(InputError, match="expected a Keras metric"):
+        ECToNASTrainer(dense_model(), **QUICK, metrics=["crossentropy"]).fit(*table())
+
+
+@pytest.mark.parametrize("engine", ["fit", "auto"])
 def test_a_metric_with_a_value_for_each_class(engine):
     x, y = table()
     model = dense_model()

@@ -379,6 +379,11 @@ LAYERS = {
         keras.Input((6,)),
         keras.Sequential([keras.layers.Dense(4, kernel_constraint=keras.constraints.MaxNorm(0.3))]),
     ],
+    "dropout_inside": [
+        keras.Input((6,)),
+        keras.Sequential([keras.layers.Dense(5), keras.layers.Dropout(0.3), keras.layers.Dropout(0.2)]),
+        keras.layers.Dropout(0.1),
+    ],
     "constrained_depthwise": [
         keras.Input((6, 6, 2)),
         keras.layers.DepthwiseConv2D(3, depthwise_constraint=keras.constraints.MaxNorm(0.3)),

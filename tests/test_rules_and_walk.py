@@ -61,6 +61,9 @@ ROLES = [
     (made(global_pooling()).with_config(keepdims=True), Role.WALL),
     (made(batch_norm()).with_config(axis=1), Role.WALL),
     (Layer("PReLU", {"name": "each"}, (Weight("alpha", np.ones((4, 4, 2))),)), Role.WALL),
+    (Layer("PReLU", {"name": "single"}, (Weight("alpha", np.ones((1, 2))),)), Role.WALL),
+    (Layer("PReLU", {"name": "shared", "shared_axes": [1]}, (Weight("alpha", np.ones((1, 2))),)), Role.CHANNELWISE),
+    (Layer("PReLU", {"name": "flat", "shared_axes": None}, (Weight("alpha", np.ones(2)),)), Role.CHANNELWISE),
     (
         Layer("Dense", {"name": "more", "units": 1}, (Weight("kernel", np.ones((1, 1))), Weight("lora_a", np.ones(1)))),
         Role.WALL,

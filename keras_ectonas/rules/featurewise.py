@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..network import Array, Layer, Shape
 from .activations import activation_name, is_elementwise
 from .base import LayerRule, Role
@@ -52,9 +50,10 @@ class PReLURule(LayerRule):
     role = Role.CHANNELWISE
 
     def understands(self, layer: Layer) -> bool:
-        # A slope for each position would tie the weights to the size of the image.
-        slopes = layer.value("alpha").shape if layer.has("alpha") else ()
-        return bool(slopes) and int(np.prod(slopes[:-1])) == 1 and slopes[-1] > 1
+        # A slope for each position would tie the weights to the size of the image, be it a single position now.
+        n_axes = layer.value("alpha").ndim if layer.has("alpha") else 0
+        is_shared = set(range(1, n_axes)) <= set(layer.config.get("shared_axes") or ())
+        return n_axes > 0 and is_shared and layer.value("alpha").shape[-1] > 1
 
     def output_shape(self, layer: Layer, input_shape: Shape) -> Shape:
         return input_shape
