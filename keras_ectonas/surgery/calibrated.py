@@ -28,6 +28,7 @@ __all__ = ["CalibratedSurgery", "most_samples"]
 RIDGE: Final = 1e-2
 _MULTIPLICATIONS: Final = 4e9
 _EXACT_ELIMINATION: Final = 1000
+_NUMBERS_AT_ONCE: Final = 16_000_000
 _FILTERS_WITHOUT_POOLING: Final = 1
 
 
@@ -151,11 +152,15 @@ class CalibratedSurgery(Surgery):
             patches = patches - patches.mean(axis=0)
         if len(kernel) <= _EXACT_ELIMINATION:
             return survivors(patches.T @ patches, kernel, groups, n_kept, self._ridge)
-        # To each output from all positions. The Gram matrix of the inputs themselves might not fit into memory.
-        index = np.stack(groups)
-        sent = np.stack([patches[:, own] @ kernel[own] for own in index]).reshape(len(index), -1)
-        singles = list(np.arange(len(index))[:, None])
-        return survivors(sent @ sent.T, np.ones((len(index), 1)), singles, n_kept, self._ridge)
+        # The Gram matrix of the inputs themselves might not fit into memory.
+        gram = np.zeros((len(groups), len(groups)))
+        at_once = max(1, _NUMBERS_AT_ONCE // (len(groups) * kernel.shape[1]))
+        for start in range(0, len(patches), at_once):
+            some = patches[start : start + at_once]
+            sent = np.stack([some[:, own] @ kernel[own] for own in groups]).reshape(len(groups), -1)
+            gram += sent @ sent.T
+        singles = list(np.arange(len(groups))[:, None])
+        return survivors(gram, np.ones((len(groups), 1)), singles, n_kept, self._ridge)
 
     # Layers inserted or removed.
 
