@@ -11,7 +11,7 @@ __all__ = ["learning_rate", "with_prompt_statistics"]
 _RATE_TIMES_STEPS: Final = 0.5
 _SMALLEST_RATE: Final = 0.001
 _LARGEST_RATE: Final = 0.01
-_EPOCHS_REMEMBERED: Final = 2.5
+_EPOCHS_REMEMBERED: Final = 5
 _SMALLEST_MOMENTUM: Final = 0.9
 _LARGEST_MOMENTUM: Final = 0.99
 
@@ -28,7 +28,7 @@ def learning_rate(steps_per_epoch: int) -> float:
 def with_prompt_statistics(network: Network, steps_per_epoch: int) -> Network:
     """The network with batch normalizations whose moving statistics follow the last few epochs.
 
-    Momentum is lowered to 0.9 at least, and only where an epoch has less than 40 steps. With Keras' own 0.99 it takes
+    Momentum is lowered to 0.9 at least, and only where an epoch has less than 20 steps. With Keras' own 0.99 it takes
     hundreds of steps until a network in use normalizes by the statistics that it has in training; before, its scores
     say nothing. A frozen one stays as it is.
     """

@@ -29,7 +29,7 @@ def momenta(model):
 
 
 @pytest.mark.parametrize(
-    ("n", "batch_size", "expected"), [(40, 32, 0.9), (200, 20, 1 - 1 / (2.5 * 9)), (200, 2, 0.99), (20, 1, 1 - 1 / 45)]
+    ("n", "batch_size", "expected"), [(40, 32, 0.9), (200, 20, 1 - 1 / (5 * 9)), (200, 2, 0.99), (20, 1, 1 - 1 / 90)]
 )
 def test_moving_statistics_follow_the_last_few_epochs(n, batch_size, expected):
     x, y = series(n)
