@@ -80,12 +80,14 @@ def prepared_session(
         start = with_prompt_statistics(start, data.steps_per_epoch)
     if given is None and parameters["optimizer"] is None:
         compilation = compilation.changed(optimizer=keras.optimizers.Adam(learning_rate(data.steps_per_epoch)))
+    scoring = resolve_scoring(parameters["scoring"], compilation, task, weighted=data.validation.weights is not None)
+    scoring.check(task, data.validation.labels, data.validation.weights)
     session = Session(
         start,
         Blueprint.of(model, compilation),
         data,
         task,
-        resolve_scoring(parameters["scoring"], compilation, task, weighted=data.validation.weights is not None),
+        scoring,
         settings,
         parameters["surgery"],
         parameters["engine"],
@@ -186,8 +188,15 @@ def _task_and_compilation(
         if parameters["model"] is None and not task.is_classification:
             base = replace(base, options={**base.options, **_loss_weights(labels)})
     if parameters["metrics"] is None and compiled is None and task.is_classification:
-        base = base.changed(metrics=["accuracy"])
+        base = base.changed(metrics=[_default_metric(task)])
     return task, base
+
+
+def _default_metric(task: Task) -> Any:
+    """An accuracy that takes for right what predictions do; that of this name compares the largest of several labels."""
+    if task.target == "multilabel" or (task.target == "binary" and task.logits):
+        return keras.metrics.BinaryAccuracy(threshold=0.0 if task.logits else 0.5)
+    return "accuracy"
 
 
 def _loss_weights(values: Array) -> dict[str, list[float]]:

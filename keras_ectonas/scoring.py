@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +23,11 @@ __all__ = ["Scoring", "resolve_scoring"]
 
 _ACCURACIES = frozenset({"accuracy", "acc", "binary_accuracy", "categorical_accuracy", "sparse_categorical_accuracy"})
 
+_RESOLVED_BY_KERAS = ("accuracy", "acc")
+"""Names that stand for one of the others, which Keras finds by the shapes of targets and outputs."""
+
 _ACCURACY = Objective("accuracy", is_accuracy=True)
+_ACCURACY_OF_LABELS = Objective("binary_accuracy", is_accuracy=True)
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,48 @@ class Scoring:
         options = {"sample_weight": weights} if self.weighted else {}
         return float(self.scorer(shown, np.arange(len(y))[:, None], y, **options))
 
+    def check(self, task: Task, y: Array, weights: Array | None = None) -> None:
+        """Try the scorer, before any training, on predictions that are mostly right.
+
+        Raises
+        ------
+        InputError
+            If it cannot score these rows, or one of scikit-learn's gives no number.
+        """
+        if self.scorer is None:
+            return
+        outputs = _mostly_right(task, y)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                score = self.score({}, lambda: outputs, task, y, weights)
+            except Exception as error:  # Whatever a scorer of the user's own may raise.
+                raise InputError(
+                    f"scoring={self.objective.name!r} cannot score the {len(y)} rows that candidates are scored on: "
+                    f"{str(error) or type(error).__name__}"
+                ) from error
+        if np.isnan(score) and isinstance(self.scorer, type(get_scorer("accuracy"))):
+            raise InputError(
+                f"scoring={self.objective.name!r} gives NaN for the {len(y)} rows that candidates are scored on: they "
+                "may hold too few rows of a class, or too few in all."
+            )
+
+
+def _mostly_right(task: Task, y: Array) -> Array:
+    """Outputs such as a model might give for targets `y`, from a generator of their own."""
+    rng = np.random.default_rng(0)
+    targets = np.asarray(task.encode(y), dtype=np.float64)
+    if task.target == "value":
+        return targets * rng.uniform(0.5, 1.5, targets.shape)
+    if task.target == "index" and task.classes is not None:
+        targets = np.eye(len(task.classes))[targets.astype(int).reshape(len(y))]
+    # One answer in ten is of another row.
+    noise = rng.uniform(0.2, 0.4, targets.shape)
+    likely = 0.5 * np.where(rng.random((len(y), 1)) < 0.1, targets[rng.permutation(len(y))], targets) + noise
+    if task.logits:
+        return np.log(likely / (1 - likely))
+    return likely if task.target in ("binary", "multilabel") else likely / likely.sum(axis=1, keepdims=True)
+
 
 def resolve_scoring(scoring: Any, compilation: Compilation, task: Task, weighted: bool = False) -> Scoring:
     """Find out what ``scoring`` means.
@@ -87,7 +134,8 @@ def resolve_scoring(scoring: Any, compilation: Compilation, task: Task, weighted
     ----------
     scoring : str, callable or None
         A metric that the model is compiled with, ``"loss"``, the name of a scikit-learn scorer, or a scorer.
-        None: accuracy for labels, the loss for values, weighted where the samples are.
+        None: accuracy for labels, the share of right ones for several labels at once, the loss for values; weighted
+        where the samples are.
     compilation : Compilation
     task : Task
     weighted : bool
@@ -114,7 +162,10 @@ def resolve_scoring(scoring: Any, compilation: Compilation, task: Task, weighted
     name = scoring.removeprefix("val_")
     if name == "loss":
         return Scoring(Objective("loss", higher_is_better=False, relative=True), log_name="loss")
-    if (log_name := _reported_as(name, metrics)) is not None:
+    log_name = _reported_as(name, metrics)
+    if log_name in _RESOLVED_BY_KERAS and task.is_classification and not _agrees(metrics[log_name], task):
+        log_name, scoring = None, "accuracy"
+    if log_name is not None:
         higher = _higher_is_better(name, metrics[log_name])
         objective = Objective(
             name, higher, relative=not higher, is_accuracy=name.removeprefix("weighted_") in _ACCURACIES
@@ -138,13 +189,31 @@ def resolve_scoring(scoring: Any, compilation: Compilation, task: Task, weighted
 def _default_scoring(metrics: Mapping[str, Any], task: Task, weighted: bool) -> Scoring:
     if not task.is_classification:
         return Scoring(Objective("loss", higher_is_better=False, relative=True), log_name="loss")
-    if weighted:
-        # Keras leaves the weights out of its plain metrics.
-        return Scoring(_ACCURACY, scorer=get_scorer("accuracy"), weighted=True)
-    for name in metrics:
-        if name in _ACCURACIES:
-            return Scoring(Objective(name, is_accuracy=True), log_name=name)
-    return Scoring(_ACCURACY, scorer=get_scorer("accuracy"))
+    alike = [name for name, metric in metrics.items() if name in _ACCURACIES and _agrees(metric, task)]
+    # Keras leaves the weights out of its plain metrics.
+    if alike and not weighted:
+        return Scoring(Objective(alike[0], is_accuracy=True), log_name=alike[0])
+    if task.target == "multilabel":
+        return Scoring(_ACCURACY_OF_LABELS, scorer=_share_of_right_labels, weighted=weighted)
+    return Scoring(_ACCURACY, scorer=get_scorer("accuracy"), weighted=weighted)
+
+
+def _agrees(metric: Any, task: Task) -> bool:
+    """Whether an accuracy of Keras' takes for right what `Task.decode` does.
+
+    Keras compares the largest of several independent outputs, and does not know of logits.
+    """
+    if task.target not in ("binary", "multilabel"):
+        return True
+    is_binary = metric == "binary_accuracy" or isinstance(metric, keras.metrics.BinaryAccuracy)
+    if task.logits:
+        return isinstance(metric, keras.metrics.BinaryAccuracy) and metric.get_config()["threshold"] == 0
+    return is_binary or task.target == "binary"
+
+
+def _share_of_right_labels(estimator: Any, x: Array, y: Array, sample_weight: Array | None = None) -> float:
+    is_right = estimator.predict(x) == y
+    return float(np.average(is_right.mean(axis=1), weights=sample_weight))
 
 
 def _reported_as(name: str, metrics: Mapping[str, Any]) -> str | None:

@@ -87,7 +87,8 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         of one over their variance, and the loss is in units of that.
     scoring : str, callable or None
         What decides on validation rows: a metric of the compiled model, ``"loss"``, or a scikit-learn scorer. None:
-        accuracy for labels, the loss for values.
+        accuracy for labels, the loss for values; for several labels at once the share of them that are right, where
+        `score` counts rows of which all are.
     class_weight : mapping of label to float, "balanced" or None
         How much rows of each class count, in training and in scoring, on top of their own weights. ``"balanced"``
         gives all classes the same weight in total.
