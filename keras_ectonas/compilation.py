@@ -106,6 +106,7 @@ class Compilation:
         return {
             "optimizer": f"{self.optimizer.get('class_name')} {settings} {self.undecayed}".rstrip(),
             "loss": _in_words(self.loss),
+            "loss_weights": repr(self.options.get("loss_weights")),
             "metrics": ", ".join(metrics),
         }
 

@@ -132,7 +132,7 @@ def _check_same(before: Mapping[str, str], now: Mapping[str, str]) -> None:
     if differing:
         raise InputError(
             f"warm_start=True continues the search before, which had other values of: {', '.join(differing)}. Only "
-            "budget, max_time, engine, n_jobs and verbose may change; warm_start=False begins a new search."
+            "budget, max_time, engine, n_jobs, verbose and callbacks may change; warm_start=False begins a new search."
         )
 
 

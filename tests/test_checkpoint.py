@@ -222,6 +222,34 @@ def test_networks_that_have_not_changed_are_not_written_again(tmp_path):
         assert {path: path.stat().st_mtime_ns for path in (tmp_path / "networks").iterdir()} == before
 
 
+def test_files_that_have_gone_are_written_again(tmp_path):
+    search = search_of(Learner())
+    with Folder(tmp_path, resume=False).opened(IDENTITY) as opened:
+        for _ in range(2):
+            search.step()
+            opened.write(search.state())
+            shutil.rmtree(tmp_path / "networks")
+        opened.write(search.state())
+    assert everything(stepped(tmp_path, 0)) == everything(search)
+
+
+@pytest.mark.parametrize("then", ["it stays away", "a file is in its place", "it is there again"])
+def test_a_folder_that_goes_away_costs_no_search(tmp_path, then, caplog):
+    folder = tmp_path / "kept"
+    search = search_of(Learner())
+    with Folder(folder, resume=False).opened(IDENTITY) as opened:
+        search.step()
+        opened.write(search.state())
+        shutil.rmtree(folder)
+        if then == "a file is in its place":
+            folder.write_text("mine")
+        if then == "it is there again":
+            folder.mkdir()
+        opened.write(search.state())
+    assert ("could not be written" in caplog.text) == (then != "it is there again")
+    assert folder.is_dir() == (then == "it is there again")
+
+
 def test_more_budget_later(tmp_path):
     first = stepped(tmp_path, 10_000, budget=30)
     assert first.ledger.left == 0
@@ -500,6 +528,12 @@ def test_a_seed_that_nobody_chose_is_resumed_too(tmp_path):
     assert more.n_epochs_ == pytest.approx(7)
 
 
+def with_loss_weights():
+    model = dense_model()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], loss_weights=[2.0])
+    return model
+
+
 @pytest.mark.parametrize(
     ("changed", "name"),
     [
@@ -511,6 +545,7 @@ def test_a_seed_that_nobody_chose_is_resumed_too(tmp_path):
         ({"batch_size": 16}, "batch_size"),
         ({"validation_fraction": 0.2}, "data"),
         ({"model": dense_model(units=(7,))}, "model"),
+        ({"model": with_loss_weights()}, "loss_weights"),
     ],
 )
 def test_another_search_of_a_trainer_is_refused(tmp_path_factory, changed, name):

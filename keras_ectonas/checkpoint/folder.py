@@ -114,9 +114,12 @@ class Folder:
             lock.release()
 
     def _remove_if_unused(self) -> None:
-        (self.path / "lock").unlink(missing_ok=True)
-        if not any(self.path.iterdir()):
-            self.path.rmdir()
+        try:
+            (self.path / "lock").unlink(missing_ok=True)
+            if self.path.is_dir() and not any(self.path.iterdir()):
+                self.path.rmdir()
+        except OSError as error:
+            _LOGGER.warning("%s holds no search, and could not be removed: %s", self.path, error)
 
     def unusable(self, error: OSError) -> InputError:
         return InputError(f"checkpoint={str(self.path)!r} cannot be used as a folder to write into: {error}.")

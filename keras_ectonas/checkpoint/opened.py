@@ -99,7 +99,8 @@ class Opened:
 
         def stored(network: Network) -> str:
             known = self._contents.get(id(network)) or contents.get(id(network))
-            fingerprint = self._store(network) if known is None else known[1]
+            is_there = known is not None and self._folder.network_path(known[1]).exists()
+            fingerprint = known[1] if known is not None and is_there else self._store(network)
             contents[id(network)] = network, fingerprint
             return fingerprint
 
@@ -155,7 +156,7 @@ def _check_identity(path: Path, found: Identity, wanted: Identity) -> None:
         ]
         raise InputError(
             f"checkpoint={str(path)!r} holds another search, it differs in {'; '.join(parts)}. Nothing was "
-            "overwritten. Only budget, max_time, engine, n_jobs and verbose may change."
+            "overwritten. Only budget, max_time, engine, n_jobs, verbose and callbacks may change."
         )
 
 
