@@ -89,15 +89,19 @@ class Blueprint:
 
     def uncompiled(self, network: Network) -> keras.Sequential:
         """The architecture and weights of `network` as a Keras model without optimizer."""
+        model = keras.Sequential([keras.Input(network.input_shape, dtype=self.input_dtype)], name=self.name)
+        self.fill(model, network)
+        return model
+
+    def fill(self, model: keras.Sequential, network: Network) -> None:
+        """Put layers with the weights of `network` behind the input of an empty model, each connected once."""
         with untouched_random_state():
             layers = [self.layer(layer) for layer in network.layers]
-            model = keras.Sequential(
-                [keras.Input(network.input_shape, dtype=self.input_dtype), *layers], name=self.name
-            )
+            for layer in layers:
+                model.add(layer, rebuild=layer is layers[-1])
             for own, built in zip(network.layers, model.layers, strict=True):
                 _restore_initializers(own, built)
                 _assign_layer(own, built)
-        return model
 
     def layer_output(self, layer: Layer, inputs: Array) -> Array:
         """What a single layer computes in inference: for layers that surgery has no formula of.

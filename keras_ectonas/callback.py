@@ -8,7 +8,7 @@ import keras
 
 from .bridge import Blueprint, LiveModel, network_of
 from .compilation import Compilation
-from .data import checked_array, checked_targets
+from .data import checked_array, checked_targets, checked_weights
 from .errors import InputError
 from .fitted import FittedSearch
 from .sources import is_stream
@@ -33,8 +33,10 @@ class ECToNASCallback(FittedSearch, keras.callbacks.Callback):  # type: ignore[m
         Training rows, as ``fit`` receives them; no generator.
     y : array-like or None
         None for a data set, which holds it.
-    validation_data : tuple (x, y) or a data set of batches, optional
+    validation_data : tuple (x, y) or (x, y, sample_weight), or a data set of batches, optional
         Rows to score on; without them a tenth of the rows is held out from the search.
+    sample_weight : array-like of shape (rows,), optional
+        The search does not see the weights that ``fit`` receives; ``class_weight`` is among the knobs.
     **knobs
         The parameters of `ECToNASTrainer` but for ``model``, ``keep_weights``, ``warm_start`` and what the model is
         compiled with. With ``checkpoint`` and ``resume``, ``fit`` must have left the model as it did before.
@@ -50,16 +52,19 @@ class ECToNASCallback(FittedSearch, keras.callbacks.Callback):  # type: ignore[m
         When ``fit`` begins, before any training, if an argument cannot be used.
     """
 
-    def __init__(self, x: Any, y: Any = None, validation_data: Any = None, **knobs: Any) -> None:
+    def __init__(
+        self, x: Any, y: Any = None, validation_data: Any = None, sample_weight: Any = None, **knobs: Any
+    ) -> None:
         super().__init__()
         refused = sorted(_FROM_THE_MODEL & set(knobs))
         if refused:
             raise InputError(f"{refused[0]}: the callback takes it from the model that is being fitted.")
-        try:
-            self._trainer = ECToNASTrainer(keep_weights=True, warmup_epochs=0, **knobs)
-        except TypeError as error:
-            raise InputError(f"unknown argument for ECToNASCallback: {error}.") from error
+        unknown = sorted(set(knobs) - set(ECToNASTrainer().get_params(deep=False)))
+        if unknown:
+            raise InputError(f"{unknown[0]}: ECToNASCallback has no such argument, nor has ECToNASTrainer.")
+        self._trainer = ECToNASTrainer(keep_weights=True, warmup_epochs=0, **knobs)
         self._x, self._y, self._validation_data = x, y, validation_data
+        self._sample_weight = sample_weight
         self._last: keras.callbacks.History | None = None
         self._is_waiting = False
 
@@ -70,6 +75,7 @@ class ECToNASCallback(FittedSearch, keras.callbacks.Callback):  # type: ignore[m
         if not is_stream(self._x):
             x = checked_array("x", self._x, "float32")
             checked_targets("y", self._y, len(x))
+            checked_weights("sample_weight", self._sample_weight, len(x))
         if self.model.built:
             self._session()
         self._look_out_for_the_last()
@@ -113,17 +119,14 @@ class ECToNASCallback(FittedSearch, keras.callbacks.Callback):  # type: ignore[m
 
     def _session(self) -> Any:
         self._trainer.model = self.model
-        return self._trainer._session(self._x, self._y, None, self._validation_data)
+        return self._trainer._session(self._x, self._y, self._sample_weight, self._validation_data)
 
 
 def _replace_layers(model: keras.Sequential, blueprint: Blueprint, network: Any) -> None:
     """Take the old layers out of `model`, put those of `network` in, and compile anew."""
-    built = blueprint.uncompiled(network)
-    layers = list(built.layers)
     while model.layers:
-        model.pop()
-    for layer in layers:
-        model.add(layer)
+        model.pop(rebuild=False)
+    blueprint.fill(model, network)
     compilation = Compilation.of(model)
     if compilation is None:
         raise InputError("model is no longer compiled")

@@ -24,6 +24,8 @@ __all__ = ["Incoming", "incoming"]
 
 Kind = Literal["classification", "regression"]
 
+_NAME_OF_HELD_OUT: Final = "validation_data, y"
+
 _COLUMN_VECTOR: Final = (
     "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples,), for "
     "example using ravel()."
@@ -81,9 +83,9 @@ class Incoming:
             n_batches = self.reading.n_batches - len(numbers)
             reading = self.reading
             stream = Stream(reading.source, str(self.x.dtype), task.encode, weigh, n_batches, numbers, reading.repeats)
-            train, validation = rows, _rows(held_out, task, weigh)
+            train, validation = rows, _rows(held_out, task, weigh, _NAME_OF_HELD_OUT)
         elif self.held_out is not None:
-            train, validation = rows, _rows(self.held_out, task, weigh)
+            train, validation = rows, _rows(self.held_out, task, weigh, _NAME_OF_HELD_OUT)
         else:
             train, validation = split(rows, fraction, task, seed, self.groups)
         if validation.weights is not None and not validation.weights.any():
@@ -173,20 +175,26 @@ def _held_out(validation_data: Any, dtype: str, steps: Any) -> Batch:
             "(X, y, sample_weight), or batches."
         )
     x = checked_array("validation_data, X", validation_data[0], dtype)
-    labels = checked_targets("validation_data, y", validation_data[1], len(x))
+    labels = checked_targets(_NAME_OF_HELD_OUT, validation_data[1], len(x))
     given = validation_data[2] if len(validation_data) == 3 else None
     return Batch(x, labels, checked_weights("validation_data, sample_weight", given, len(x)))
 
 
-def _rows(batch: Batch, task: Task, weigh: _Weigher) -> Rows:
-    return Rows(batch.x, task.encode(batch.y), batch.y, weigh(batch.y, batch.weights))
+def _rows(batch: Batch, task: Task, weigh: _Weigher, argument: str = "y") -> Rows:
+    return Rows(batch.x, task.encode(batch.y, argument), batch.y, weigh(batch.y, batch.weights))
 
 
 def _input_dtype(model: Any) -> str:
     """The number type that a model wants its samples in."""
-    if isinstance(model, keras.Sequential) and model.built and model.inputs:
-        return str(model.inputs[0].dtype)
-    return "float32"
+    if not (isinstance(model, keras.Sequential) and model.built and model.inputs):
+        return "float32"
+    dtype = str(model.inputs[0].dtype)
+    if dtype == "string":
+        raise InputError(
+            "model takes inputs of type string: expected numbers. Turn texts into numbers in front of the search, for "
+            "example with keras.layers.TextVectorization or a step of a pipeline."
+        )
+    return dtype
 
 
 @dataclass(frozen=True)

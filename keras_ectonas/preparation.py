@@ -193,7 +193,7 @@ def _task_and_compilation(
 
 
 def _default_metric(task: Task) -> Any:
-    """An accuracy that takes for right what predictions do; that of this name compares the largest of several labels."""
+    """An accuracy that takes for right what predictions do; Keras' choice compares the largest of several labels."""
     if task.target == "multilabel" or (task.target == "binary" and task.logits):
         return keras.metrics.BinaryAccuracy(threshold=0.0 if task.logits else 0.5)
     return "accuracy"

@@ -203,9 +203,9 @@ def _agrees(metric: Any, task: Task) -> bool:
 
     Keras compares the largest of several independent outputs, and does not know of logits.
     """
-    if task.target not in ("binary", "multilabel"):
-        return True
     is_binary = metric == "binary_accuracy" or isinstance(metric, keras.metrics.BinaryAccuracy)
+    if task.target not in ("binary", "multilabel"):
+        return not is_binary
     if task.logits:
         return isinstance(metric, keras.metrics.BinaryAccuracy) and metric.get_config()["threshold"] == 0
     return is_binary or task.target == "binary"

@@ -67,8 +67,14 @@ class Task:
         """The name of the loss to compile with where the user chose none."""
         return _LOSS_OF_TARGET[self.target]
 
-    def encode(self, y: Array) -> Array:
+    def encode(self, y: Array, argument: str = "y") -> Array:
         """Targets in the form that the loss expects.
+
+        Parameters
+        ----------
+        y : ndarray
+        argument : str
+            The name to use in errors.
 
         Raises
         ------
@@ -77,12 +83,12 @@ class Task:
         """
         if self.target == "value":
             if y.dtype.kind not in "fiub":
-                raise InputError(f"y is of type {y.dtype}: expected numbers.")
+                raise InputError(f"{argument} is of type {y.dtype}: expected numbers.")
             values = np.asarray(y, dtype=np.float32)
             return values[:, None] if values.ndim == 1 else values
         if self.columns is not None and not (self.target == "index" and self.columns == 1):
             return np.asarray(y, dtype=np.float32)
-        index = self._index(np.asarray(y).reshape(len(y)))
+        index = self._index(np.asarray(y).reshape(len(y)), argument)
         if self.target == "index":
             return index.astype(np.int32)
         if self.target == "binary":
@@ -123,13 +129,13 @@ class Task:
             raise InputError("The targets are values, not labels.")
         return self.classes
 
-    def _index(self, labels: Array) -> Array:
+    def _index(self, labels: Array, argument: str) -> Array:
         known = self._labels()
         index = np.searchsorted(known, labels)
         index = np.minimum(index, len(known) - 1)
         unknown = np.unique(labels[known[index] != labels])
         if len(unknown):
-            raise InputError(f"y holds labels that are not known: {unknown[:5]}. Known are {known}.")
+            raise InputError(f"{argument} holds labels that are not known: {unknown[:5]}. Known are {known}.")
         return index
 
 
@@ -181,6 +187,9 @@ def read_task(
                 "expected a column of 0 and 1 for each label, or one column."
             )
         return Task(target, np.arange(columns), logits, columns)
+    if columns is not None and columns > 1:
+        instead = "'categorical_crossentropy' compares a column for each class" if target == "index" else "expected one"
+        raise InputError(f"y has {columns} columns, loss={loss_name!r} compares one label a row: {instead}.")
     return Task(target, _classes(y, target, n_outputs), logits, columns)
 
 
@@ -189,7 +198,8 @@ def _target(y: Array, output_shape: Shape, activation: str, loss_name: str | Non
     if loss_name is not None:
         target: Target | None = _TARGET_OF_LOSS.get(loss_name)
         if target == "binary" and (many_columns or output_shape[-1] != 1):
-            target = "multilabel"
+            # Outputs that sum to one, or a single label a row, are alternatives.
+            target = "multilabel" if many_columns and activation != "softmax" else "one_hot"
         if target is not None:
             return target
         if kind == "classification" and hasattr(keras.losses, loss_name):
@@ -234,7 +244,12 @@ def _values(y: Array, output_shape: Shape, columns: int | None) -> Task:
         raise InputError(f"y is of type {y.dtype}: expected numbers.")
     shape = tuple(y.shape[1:]) or (1,)
     if len(shape) != len(output_shape) or any(b not in (a, None) for a, b in zip(shape, output_shape, strict=True)):
-        raise InputError(f"y holds targets of shape {shape}, the model gives outputs of shape {output_shape}.")
+        hint = (
+            " For labels, give the model a softmax or a loss for labels, or use ECToNASClassifier."
+            if y.ndim == 1 and y.dtype.kind in "iub"
+            else ""
+        )
+        raise InputError(f"y holds targets of shape {shape}, the model gives outputs of shape {output_shape}.{hint}")
     return Task("value", columns=columns)
 
 

@@ -185,7 +185,7 @@ WRONG_ROWS = {
     "validation_data=(X[:, :7], Y)": r"validation_data has rows of shape \(7,\), X has \(8,\)",
     "validation_data=(X, Y[:-1])": r"validation_data, y has 95 rows, X has 96: expected as many",
     "validation_data=(X * np.nan, Y)": r"validation_data, X: Input validation_data, X contains NaN",
-    "validation_data=(X, Y + 1)": r"y holds labels that are not known: \[3\]. Known are \[0 1 2\]",
+    "validation_data=(X, Y + 1)": r"validation_data, y holds labels that are not known: \[3\]. Known are \[0 1 2\]",
     "validation_data=(X, Y, np.zeros(96))": r"sample_weight is zero for every row that is validated on",
     "validation_data=(X, Y), validation_steps=2": r"validation_steps is for validation_data that come in batches",
     "validation_data=(X[:0], Y[:0])": r"Found array with 0 sample",
@@ -221,13 +221,29 @@ def test_targets_of_another_kind(estimator, message):
     refused(estimator, message, y=y)
 
 
+def test_columns_for_a_loss_that_compares_labels():
+    columns = np.eye(3)[Y]
+    sparse = ECToNASTrainer(compiled(loss="sparse_categorical_crossentropy"), verbose=0)
+    refused(sparse, r"y has 3 columns, loss='sparse_.*a row: 'categorical_crossentropy' compares a column", y=columns)
+
+
+def test_labels_for_a_model_that_gives_values():
+    trainer = ECToNASTrainer(dense_model(activation="linear"), verbose=0)
+    refused(trainer, r"targets of shape \(1,\), the model gives outputs of shape \(3,\)\. For labels, give the model")
+
+
+def test_models_that_take_texts():
+    texts = keras.Sequential([keras.Input((1,), dtype="string"), keras.layers.Dense(3, activation="softmax")])
+    refused(ECToNASTrainer(texts, verbose=0), "model takes inputs of type string: expected numbers")
+
+
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
         ({"model": 3}, "model: the callback takes it from the model that is being fitted"),
         ({"loss": "mse"}, "loss: the callback takes it from the model"),
         ({"warm_start": True}, "warm_start: the callback takes it from the model"),
-        ({"bugdet": 3}, "unknown argument for ECToNASCallback: .*'bugdet'"),
+        ({"bugdet": 3}, "bugdet: ECToNASCallback has no such argument, nor has ECToNASTrainer"),
     ],
 )
 def test_arguments_of_the_callback(knobs, message):
@@ -240,6 +256,7 @@ def test_arguments_of_the_callback(knobs, message):
     [
         ({"budget": 0}, "budget=0: expected a number above 0"),
         ({"y": Y[:-1]}, "y has 95 rows, X has 96"),
+        ({"sample_weight": Y[:-1]}, r"sample_weight has shape \(95,\): expected \(96,\)"),
         ({"x": X[:, :3]}, r"X has rows of shape \(3,\), the model expects \(8,\)"),
         ({"checkpoint": __file__}, "is a file: expected a folder"),
     ],

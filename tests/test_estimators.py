@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from keras_ectonas import PAPER, ECToNASCallback, ECToNASClassifier, ECToNASRegressor, ECToNASTrainer
+from keras_ectonas import PAPER, ECToNASClassifier, ECToNASRegressor, ECToNASTrainer
 from keras_ectonas.errors import InputError, SearchError
 from keras_ectonas.start import default_model
 
@@ -403,7 +403,7 @@ NOT_FINITE = np.where(np.arange(X.size).reshape(X.shape) == 5, np.nan, X)
         ({}, (X, Y, np.ones(3)), r"sample_weight has shape \(3,\)"),
         ({}, (X, Y, None, (X,)), "validation_data of type tuple"),
         ({}, (X, Y, None, (X[:, :7], Y)), "validation_data has rows of shape"),
-        ({}, (X, Y, None, (X, Y + 5)), "y holds labels that are not known"),
+        ({}, (X, Y, None, (X, Y + 5)), "validation_data, y holds labels that are not known"),
     ],
 )
 def test_wrong_input_is_refused_before_any_training(knobs, data, message, monkeypatch):
@@ -419,79 +419,6 @@ def test_wrong_input_is_refused_before_any_training(knobs, data, message, monkey
 def test_prediction_of_wrong_shape(fitted):
     with pytest.raises(InputError, match="expecting 8 features"):
         fitted.predict(np.zeros((2, 5, 5, 1)))
-
-
-def callback_model():
-    model = dense_model()
-    model.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model
-
-
-def test_callback_leaves_the_winner_in_the_model(tmp_path):
-    x, y = table()
-    model = callback_model()
-    search = ECToNASCallback(x, y, budget=30, verbose=0, random_state=0, max_children=4)
-    history = model.fit(x, y, epochs=3, callbacks=[search], verbose=0)
-    assert len(history.epoch) == 3
-    assert model.count_params() == search.lineage_[-1].n_params
-    assert search.n_epochs_ <= 30
-    assert search.lineage_[0].epoch > 2
-    assert model.evaluate(x, y, verbose=0, return_dict=True)["accuracy"] > 0.5
-    model.fit(x, y, epochs=1, verbose=0)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(loaded.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)
-
-
-@pytest.mark.parametrize(("place", "own_history"), [(0, False), (1, False), (2, True)])
-def test_callback_searches_when_the_others_have_ended(place, own_history):
-    x, y = table()
-    model = callback_model()
-    search = ECToNASCallback(x, y, budget=8, verbose=0, random_state=0, max_children=4, validation_data=(x, y))
-    # It puts the weights of its best epoch into the model when it ends.
-    stopping = keras.callbacks.EarlyStopping("loss", patience=9, restore_best_weights=True)
-    callbacks = [keras.callbacks.History()] * own_history + [stopping]
-    callbacks.insert(place, search)
-    history = model.fit(x, y, epochs=3, callbacks=callbacks, verbose=0)
-    assert len(history.epoch) == 3
-    assert "on_train_end" not in vars(history)
-    assert model.count_params() == search.lineage_[-1].n_params
-    assert model.evaluate(x, y, verbose=0, return_dict=True)["accuracy"] == pytest.approx(search.best_score_, abs=0.02)
-
-
-def test_callback_counts_the_epochs_of_fit_whatever_its_batches():
-    x, y = table()
-    model = callback_model()
-    search = ECToNASCallback(x, y, budget=4, verbose=0, random_state=0, max_children=4, validation_data=(x, y))
-    model.fit(x, y, epochs=3, batch_size=8, callbacks=[search], verbose=0)
-    assert search.lineage_[0].epoch == 3
-
-
-def test_callback_of_a_list_without_a_history():
-    x, y = table()
-    model = callback_model()
-    model.fit(x, y, verbose=0)
-    search = ECToNASCallback(x, y, budget=4, verbose=0, random_state=0, max_children=4)
-    model.fit(x, y, verbose=0, callbacks=keras.callbacks.CallbackList([search], model=model, epochs=1))
-    assert model.count_params() == search.lineage_[-1].n_params
-
-
-@pytest.mark.parametrize(
-    ("knobs", "message"),
-    [
-        ({"model": 3}, "model: the callback takes it from the model"),
-        ({"bravery": 1}, "unknown argument for ECToNASCallback"),
-        ({"greediness": 2}, "greediness=2"),
-    ],
-)
-def test_callback_refuses_wrong_input_before_training(knobs, message):
-    x, y = table()
-    model = callback_model()
-    before = model.get_weights()
-    with pytest.raises(InputError, match=message):
-        model.fit(x, y, callbacks=[ECToNASCallback(x, y, verbose=0, **knobs)], verbose=0)
-    for weight, old in zip(model.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(weight, old)
 
 
 def test_least_accuracy_from_nothing_on_few_rows():

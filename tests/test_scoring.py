@@ -44,6 +44,20 @@ def test_accuracy_of_several_labels_by_name_is_that_of_score():
     assert trainer.fit(x, y, validation_data=(x, y)).best_score_ == pytest.approx(trainer.score(x, y))
 
 
+@pytest.mark.parametrize(
+    ("activation", "one_hot", "metrics"), [("sigmoid", False, ["binary_accuracy"]), ("softmax", True, ["accuracy"])]
+)
+def test_binary_cross_entropy_of_alternatives(activation, one_hot, metrics):
+    x, y = table()
+    model = dense_model(activation=activation)
+    model.compile("adam", "binary_crossentropy", metrics=metrics)
+    targets = np.eye(3, dtype=int)[y] if one_hot else y
+    trainer = ECToNASTrainer(model, **QUICK).fit(x, targets, validation_data=(x, targets))
+    assert trainer.best_score_ == pytest.approx(trainer.score(x, targets))
+    assert trainer.predict(x).shape == targets.shape
+    assert trainer.predict_proba(x).sum(axis=1) == pytest.approx(1)
+
+
 @pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("scoring", [None, "accuracy"])
 def test_binary_logits_are_cut_where_predictions_are(compiled, scoring):
