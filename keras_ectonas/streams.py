@@ -14,16 +14,18 @@ from typing import Any, Final
 
 import numpy as np
 
+from .data import checked_array
 from .errors import InputError
 from .network import Array
-from .sources import Batch, Source, checked, has_no_end, joined, source_of, unpacked
+from .sources import Batch, Source, checked, has_no_end, joined, samples, source_of, unpacked
 
-__all__ = ["IN_MEMORY", "Reading", "Stream", "read_into_memory", "read_stream"]
+__all__ = ["IN_MEMORY", "Reading", "Stream", "in_parts", "read_into_memory", "read_stream"]
 
 IN_MEMORY: Final = 2**28
 """Bytes up to which a data set becomes arrays, and rows are held out of one that does not."""
 
 _SAMPLE_ROWS: Final = 8192
+_ROWS_AT_ONCE: Final = 1000
 _MOST_CLASSES: Final = 10_000
 
 
@@ -199,6 +201,39 @@ def read_into_memory(argument: str, data: Any, dtype: str, steps: int | None) ->
     if not found:
         raise InputError(f"{argument} holds no batch: expected at least one.")
     return joined(argument, found)
+
+
+def in_parts(argument: str, data: Any, dtype: str, labelled: bool) -> Iterator[Batch]:
+    """One pass over a data set that ends, a thousand rows or more at a time.
+
+    Parameters
+    ----------
+    argument : str
+        The name to use in errors.
+    data : a data set of batches
+    dtype : str
+        Number type of the samples.
+    labelled : bool
+        Whether targets are wanted. Otherwise batches may be samples alone, and there are none.
+    """
+    if has_no_end(data):
+        raise InputError(f"{argument} is a generator or has no end: expected rows, or a data set that ends.")
+    waiting: list[Batch] = []
+    is_empty = True
+    for raw in source_of(data).passing(0):
+        is_empty = False
+        if labelled:
+            waiting.append(checked(argument, raw, dtype))
+        else:
+            x = checked_array(argument, samples(raw), dtype)
+            waiting.append(Batch(x, np.empty((len(x), 0)), None))
+        if sum(len(batch.x) for batch in waiting) >= _ROWS_AT_ONCE:
+            yield joined(argument, waiting)
+            waiting = []
+    if is_empty:
+        raise InputError(f"{argument} holds no batch: expected at least one.")
+    if waiting:
+        yield joined(argument, waiting)
 
 
 class _Kept:

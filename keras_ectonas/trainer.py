@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import keras
+import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.metaestimators import available_if
@@ -21,7 +22,8 @@ from .network import Array
 from .preparation import Ended, prepared_session
 from .search import Search
 from .session import Session
-from .sources import is_stream
+from .sources import is_stream, joined
+from .streams import in_parts
 from .task import Task, is_made_for_labels
 
 __all__ = ["ECToNASClassifier", "ECToNASRegressor", "ECToNASTrainer"]
@@ -354,27 +356,56 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         return self
 
     def predict(self, X: Any) -> Array:
-        """Labels or values, in the form of the targets that ``fit`` received; shape (rows,) or (rows, outputs)."""
+        """Labels or values, in the form of the targets that ``fit`` received; shape (rows,) or (rows, outputs).
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (rows, ...), or a data set that ends
+            Of a data set's batches, which may hold targets, in the order in which they come.
+        """
         check_is_fitted(self, "model_")
         return self.task_.decode(self._outputs(X))
 
     @available_if(_learns_labels)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Array:
-        """Probabilities of the classes in the order of ``classes_``, shape (rows, classes)."""
+        """Probabilities of the classes in the order of ``classes_``, shape (rows, classes); `X` as for `predict`."""
         check_is_fitted(self, "model_")
         return self.task_.probabilities(self._outputs(X))
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy for labels, the coefficient of determination for values; more is better."""
-        predicted = self.predict(X)
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Accuracy for labels, the coefficient of determination for values; more is better.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (rows, ...), or a data set that ends
+        y : array-like of shape (rows,) or (rows, outputs)
+            None for a data set, which holds it.
+        sample_weight : array-like of shape (rows,), optional
+        """
+        check_is_fitted(self, "model_")
+        if is_stream(X):
+            if y is not None or sample_weight is not None:
+                raise InputError("y and sample_weight come with the batches of X: expected None for both.")
+            parts = in_parts("X", X, self._dtype, labelled=True)
+            outputs, y, sample_weight = joined("X", [part._replace(x=self._outputs(part.x)) for part in parts])
+        else:
+            outputs = self._outputs(X)
+        predicted = self.task_.decode(outputs)
         measure = accuracy_score if self.task_.is_classification else r2_score
         expected = checked_targets("y", y, len(predicted))
         if expected.ndim > 2:
             expected, predicted = expected.reshape(len(expected), -1), predicted.reshape(len(predicted), -1)
         return float(measure(expected, predicted, sample_weight=sample_weight))
 
+    @property
+    def _dtype(self) -> str:
+        return str(self.model_.inputs[0].dtype)
+
     def _outputs(self, X: Any) -> Array:
-        x = checked_array("X", X, str(self.model_.inputs[0].dtype))
+        if is_stream(X):
+            parts = in_parts("X", X, self._dtype, labelled=False)
+            return np.concatenate([self._outputs(part.x) for part in parts])
+        x = checked_array("X", X, self._dtype)
         self._check_features(X, reset=False)
         expected = tuple(self.model_.input_shape[1:])
         if x.ndim - 1 != len(expected) or any(e not in (None, s) for e, s in zip(expected, x.shape[1:], strict=True)):
@@ -432,6 +463,7 @@ class ECToNASClassifier(ClassifierMixin, ECToNASTrainer):  # type: ignore[misc]
     """
 
     _kind = "classification"
+    score = ECToNASTrainer.score
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -446,3 +478,4 @@ class ECToNASRegressor(RegressorMixin, ECToNASTrainer):  # type: ignore[misc]
     """
 
     _kind = "regression"
+    score = ECToNASTrainer.score

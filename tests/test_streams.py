@@ -192,6 +192,44 @@ def test_callback_takes_a_data_set():
     assert model.count_params() == search.lineage_[-1].n_params
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", [ECToNASTrainer, ECToNASClassifier])
+def test_predictions_and_scores_of_data_sets(kind, weighted, monkeypatch):
+    monkeypatch.setattr(streams, "_ROWS_AT_ONCE", 30)
+    x, y = table()
+    weights = np.linspace(0, 3, len(x)) if weighted else None
+    estimator = kind(dense_model(), **QUICK).fit(x, y)
+    data = DataSet(x, y, weights)
+    np.testing.assert_array_equal(estimator.predict(data), estimator.predict(x))
+    np.testing.assert_allclose(estimator.predict_proba(data), estimator.predict_proba(x), atol=1e-6)
+    # Another order with each pass.
+    assert estimator.score(DataSet(x, y, weights, shuffles=True)) == pytest.approx(estimator.score(x, y, weights))
+
+
+class Samples(DataSet):
+    def __getitem__(self, index):
+        return super().__getitem__(index)[0]
+
+
+def test_predictions_of_samples_without_targets():
+    x, y = table()
+    regressor = ECToNASRegressor(**QUICK).fit(x, x[:, 0])
+    np.testing.assert_allclose(regressor.predict(Samples(x, y)), regressor.predict(x), rtol=1e-6)
+    assert regressor.score(DataSet(x, x[:, 0])) == pytest.approx(regressor.score(x, x[:, 0]))
+    for data, message in [
+        (endless(x, y), "X is a generator or has no end"),
+        (DataSet(x[:0], y[:0]), "X holds no batch"),
+        (DataSet(x[:, :7], y), "expecting 8 features"),
+    ]:
+        for method in (regressor.predict, regressor.score):
+            with pytest.raises(InputError, match=message):
+                method(data)
+    with pytest.raises(InputError, match="expected tuples"):
+        regressor.score(Samples(x, y))
+    with pytest.raises(InputError, match="come with the batches of X"):
+        regressor.score(DataSet(x, y), y)
+
+
 NATIVE = """
     import json
     import keras
@@ -211,14 +249,17 @@ NATIVE = """
         dense_model(), budget=2, verbose=0, max_children=2, n_parents=1, random_state=0,
         callbacks=[keras.callbacks.EarlyStopping("val_loss"), keras.callbacks.CSVLogger("log.csv")],
     ).fit(data, validation_data=data)
-    print(json.dumps([trainer.n_epochs_, [r for r in trainer.candidates_["remark"] if r]]))
+    score = [trainer.score(data), trainer.score(x, y), len(trainer.predict(data))]
+    print(json.dumps([trainer.n_epochs_, [r for r in trainer.candidates_["remark"] if r], score]))
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", [needs("tensorflow"), needs("torch")])
 def test_data_sets_of_the_backend(backend, tmp_path):
-    spent, remarks = run(NATIVE, tmp_path, KERAS_BACKEND=backend)
+    spent, remarks, (score, of_rows, n_rows) = run(NATIVE, tmp_path, KERAS_BACKEND=backend)
+    assert score == pytest.approx(of_rows)
+    assert n_rows == 64
     assert 0 < spent <= 2
     assert not remarks
     assert (tmp_path / "log_0.csv").exists()
