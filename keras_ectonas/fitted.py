@@ -19,6 +19,7 @@ from .account import Account, ParetoFront, epochs_by_purpose, layer_rows
 from .bridge import Blueprint
 from .compilation import Compilation
 from .errors import InputError
+from .network import Layer
 from .search import Search
 from .session import Session
 from .tables import Table
@@ -34,6 +35,7 @@ class FittedSearch:
     model_: keras.Sequential
     pareto_front_: ParetoFront
     _account: Account
+    _ending: Layer | None
     _layer_classes: Mapping[str, type]
 
     def select(
@@ -68,7 +70,7 @@ class FittedSearch:
             raise InputError("model_ is not compiled any more: compile it, and the selected model is compiled alike.")
         blueprint = Blueprint.of(self.model_, compilation)
         classes = {**getattr(self, "_layer_classes", {}), **blueprint.classes}
-        return replace(blueprint, classes=classes).build(member.network).model
+        return replace(blueprint, classes=classes).build(member.network.ending_with(self._ending)).model
 
     def report(self, path: str | os.PathLike[str], title: str = "Architecture search") -> None:
         """Write a report of the search: one HTML file that needs nothing else.
@@ -89,13 +91,13 @@ class FittedSearch:
         for name, value in session.results(search).items():
             setattr(self, name, value)
         self._layer_classes = dict(session.blueprint.classes)
-        self.task_ = session.task
+        self.task_, self._ending = session.task_of_models, session.ending
         if session.task.is_classification:
             self.classes_ = session.task.classes
         self._account = Account(
             _data_in_words(session),
             _as_table(parameters, defaults),
-            layer_rows(session.start),
+            layer_rows(session.start.ending_with(session.ending)),
             layer_rows(session.network(search)),
             epochs_by_purpose(search),
             dict(search.seconds),

@@ -174,6 +174,10 @@ class Network:
         """The network with `layers` standing before the present layer `index`."""
         return self.with_layers((*self.layers[:index], *layers, *self.layers[index:]))
 
+    def ending_with(self, layer: Layer | None) -> Network:
+        """The network with `layer`, if there is one, behind all others."""
+        return self if layer is None else self.with_layers((*self.layers, layer))
+
     def unused_name(self, stem: str) -> str:
         """A layer name that is free: `stem`, or `stem` with the first free number behind it."""
         names = {layer.name for layer in self.layers}

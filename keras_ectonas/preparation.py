@@ -16,13 +16,13 @@ from .compilation import Compilation
 from .errors import InputError
 from .few_steps import learning_rate, with_prompt_statistics
 from .incoming import Kind, incoming
-from .network import Array, Network, Shape
+from .network import Array, Layer, Network, Shape
 from .rules.activations import activation_name
 from .scoring import resolve_scoring
 from .session import Session, check_choices, n_workers, settings_from
 from .settings import CALIBRATED_RECOVERY_EPOCHS, RECOVERY_EPOCHS, SearchSettings
 from .start import start_model
-from .task import Task, from_logits, read_task
+from .task import Task, Units, from_logits, read_task
 
 __all__ = ["Ended", "prepared_session", "seed_of"]
 
@@ -75,6 +75,9 @@ def prepared_session(
     start = network_of(model, nonnegative_input=rows.is_nonnegative)
     # Nobody may have chosen an optimizer; that depends on the data, and those on the task.
     task, compilation = _task_and_compilation(parameters, kind, given, model, start, labels)
+    ending = None
+    if _is_learned_in_units(parameters, task):
+        task, start, ending = _in_units(task, start)
     data = rows.training_data(task, parameters["validation_fraction"], parameters["class_weight"], seed)
     if not parameters["keep_weights"]:
         start = with_prompt_statistics(start, data.steps_per_epoch)
@@ -97,6 +100,7 @@ def prepared_session(
         n_workers(parameters["n_jobs"]),
         checkpoint=checkpoint,
         before=None if before is None else before.state,
+        ending=ending,
     )
     if before is not None:
         _check_same(before.identity, session.identity())
@@ -185,7 +189,7 @@ def _task_and_compilation(
     task = read_task(labels, shape, _last_activation(start), loss_name, from_logits(base.loss), kind)
     if base.loss is None:
         base = base.changed(loss=_default_loss(task))
-        if parameters["model"] is None and not task.is_classification:
+        if parameters["model"] is None and not task.is_classification and not _is_learned_in_units(parameters, task):
             base = replace(base, options={**base.options, **_loss_weights(labels)})
     if parameters["metrics"] is None and compiled is None and task.is_classification:
         base = base.changed(metrics=[_default_metric(task)])
@@ -197,6 +201,18 @@ def _default_metric(task: Task) -> Any:
     if task.target == "multilabel" or (task.target == "binary" and task.logits):
         return keras.metrics.BinaryAccuracy(threshold=0.0 if task.logits else 0.5)
     return "accuracy"
+
+
+def _is_learned_in_units(parameters: Mapping[str, Any], task: Task) -> bool:
+    """Whether several values, for a model and a loss that nobody chose, count alike whatever their spreads."""
+    return parameters["model"] is None and parameters["loss"] is None and task.target == "value" and bool(task.columns)
+
+
+def _in_units(task: Task, start: Network) -> tuple[Task, Network, Layer]:
+    """The task in units of the values' spreads, and a start from nothing less its last layer, which knows them."""
+    *inner, ending = start.layers
+    units = Units(*(np.asarray(ending.config[name], dtype=np.float64) for name in ("scale", "offset")))
+    return replace(task, units=units), start.with_layers(inner), ending
 
 
 def _loss_weights(values: Array) -> dict[str, list[float]]:

@@ -114,9 +114,9 @@ class Scoring:
 def _mostly_right(task: Task, y: Array) -> Array:
     """Outputs such as a model might give for targets `y`, from a generator of their own."""
     rng = np.random.default_rng(0)
-    targets = np.asarray(task.encode(y), dtype=np.float64)
     if task.target == "value":
-        return targets * rng.uniform(0.5, 1.5, targets.shape)
+        return task.encode(y * rng.uniform(0.5, 1.5, y.shape))
+    targets = np.asarray(task.encode(y), dtype=np.float64)
     if task.target == "index" and task.classes is not None:
         targets = np.eye(len(task.classes))[targets.astype(int).reshape(len(y))]
     # One answer in ten is of another row.

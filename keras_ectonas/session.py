@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import keras
@@ -25,7 +25,7 @@ from .errors import InputError, InputTypeError
 from .hooks import SearchCallback
 from .limits import check_can_shrink
 from .lineage import Lineage
-from .network import Network
+from .network import Layer, Network
 from .parallel import ParallelEngine, is_spread_out
 from .progress import Progress
 from .scoring import Scoring
@@ -70,6 +70,8 @@ class Session:
         Where the search is kept.
     before : mapping or None
         The state that a search was in when it ended, for this one to continue with this budget on top.
+    ending : Layer or None
+        What stands behind every network in the models that users see: candidates are trained in the units of `task`.
     seconds_to_prepare : float
         That reading and checking the data took; ``max_time`` counts them.
     """
@@ -89,6 +91,7 @@ class Session:
     start_step: int = 0
     checkpoint: Folder | None = None
     before: Mapping[str, Any] | None = None
+    ending: Layer | None = None
     seconds_to_prepare: float = 0.0
 
     def __post_init__(self) -> None:
@@ -164,15 +167,20 @@ class Session:
         self._deadline.set_from_now(None if limit is None else limit - search.elapsed)
 
     def network(self, search: Search) -> Network:
-        """The winner with its weights."""
+        """The winner with its weights, as users see it."""
         network = search.winner().network
         if network is None:
             raise InputError("the winner's weights are gone")
-        return network
+        return network.ending_with(self.ending)
 
     def model(self, search: Search) -> keras.Sequential:
         """The winner as a plain Keras model, trained and compiled."""
         return self.blueprint.build(self.network(search)).model
+
+    @property
+    def task_of_models(self) -> Task:
+        """What the outputs of the models that users see mean."""
+        return replace(self.task, units=None)
 
     def results(self, search: Search) -> dict[str, Any]:
         """The fitted attributes that a trainer and a callback have in common."""

@@ -6,7 +6,7 @@ It turns targets into what the loss expects, and outputs into what a user expect
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ from sklearn.utils.multiclass import type_of_target
 from .errors import InputError
 from .network import Array, Shape
 
-__all__ = ["Task", "from_logits", "is_made_for_labels", "read_task"]
+__all__ = ["Task", "Units", "from_logits", "is_made_for_labels", "read_task"]
 
 Target = Literal["index", "one_hot", "binary", "multilabel", "value"]
 
@@ -36,6 +36,13 @@ _LOSS_OF_TARGET: dict[Target, str] = {
 }
 
 
+class Units(NamedTuple):
+    """Values are learned less `offset`, in units of `scale`; shape (columns,) each."""
+
+    scale: Array
+    offset: Array
+
+
 @dataclass(frozen=True)
 class Task:
     """How targets look and what outputs mean.
@@ -51,12 +58,15 @@ class Task:
         Whether a softmax or sigmoid is still to be applied to the outputs.
     columns : int or None
         Columns of the targets as the user gave them; None if they were one-dimensional.
+    units : Units or None
+        Of values, those that they are learned in where it is not their own.
     """
 
     target: Target
     classes: Array | None = None
     logits: bool = False
     columns: int | None = None
+    units: Units | None = None
 
     @property
     def is_classification(self) -> bool:
@@ -84,6 +94,8 @@ class Task:
         if self.target == "value":
             if y.dtype.kind not in "fiub":
                 raise InputError(f"{argument} is of type {y.dtype}: expected numbers.")
+            if self.units is not None:
+                y = (np.asarray(y, dtype=np.float64) - self.units.offset) / self.units.scale
             values = np.asarray(y, dtype=np.float32)
             return values[:, None] if values.ndim == 1 else values
         if self.columns is not None and not (self.target == "index" and self.columns == 1):
@@ -113,6 +125,8 @@ class Task:
         """Predictions in the form of the user's targets."""
         if self.target == "value":
             values = np.asarray(outputs, dtype=np.float64)
+            if self.units is not None:
+                values = values * self.units.scale + self.units.offset
             return values.reshape(len(values)) if self.columns is None else values
         probabilities = self.probabilities(outputs)
         if self.target == "multilabel":

@@ -46,7 +46,7 @@ def _learns_labels(estimator: ECToNASTrainer) -> bool:
 def _able_to_predict(session: Session, search: Search) -> dict[str, Any]:
     """The fitted attributes that predictions need."""
     classes = {"classes_": session.task.classes} if session.task.is_classification else {}
-    return {"task_": session.task, "model_": session.model(search), **classes}
+    return {"task_": session.task_of_models, "model_": session.model(search), **classes}
 
 
 class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ignore[misc]
@@ -86,7 +86,8 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         As for ``keras.Model.compile``; None takes what the model was compiled with, else what fits the task, and Adam,
         whose learning rate is 0.001 or, with fewer than 500 steps in an epoch, half of one over their number, at most
         0.01. Without a model, values of a standard deviation below 1e-3 or above 1e8 are learned with ``loss_weights``
-        of one over their variance, and the loss is in units of that.
+        of one over their variance, and the loss is in units of that; several values a row are learned each in units of
+        its own standard deviation, which the loss and the metrics are in, and ``model_`` ends with their scale.
     scoring : str, callable or None
         What decides on validation rows: a metric of the compiled model, ``"loss"``, or a scikit-learn scorer. None:
         accuracy for labels, the loss for values; for several labels at once the share of them that are right, where

@@ -436,12 +436,32 @@ def test_values_of_any_scale(scale):
     assert regressor.score(x, scale * y) > 0.95
 
 
-def test_values_of_several_scales():
-    x, _ = table(200)
+@pytest.mark.parametrize("scoring", [None, "r2"])
+def test_values_of_several_scales(scoring, tmp_path):
+    x, _ = table(300)
+    y = np.stack([x[:, 0] * x[:, 1], 1e4 * x[:, 2] + 1e5, 1e-5 * np.abs(x[:, 3])], axis=1)
+    regressor = ECToNASRegressor(budget=60, verbose=0, random_state=0, scoring=scoring, rolling_epochs=1)
+    regressor.fit(x, y, validation_data=(x, y))
+    assert r2_score(y, regressor.predict(x), multioutput="raw_values").min() > 0.7
+    # The model, and any off the front, gives the values themselves.
+    np.testing.assert_allclose(regressor.model_.predict(x, verbose=0), regressor.predict(x), rtol=1e-5)
+    smallest = regressor.select(max_params=min(regressor.pareto_front_["n_params"]))
+    front = regressor.pareto_front_
+    score = front["score"][front["n_params"].index(min(front["n_params"]))]
+    r2 = r2_score(y, smallest.predict(x, verbose=0))
+    assert r2 == pytest.approx(score if scoring else 1 - score, rel=0.02)
+    assert regressor.model_.count_params() == regressor.lineage_[-1].n_params
+    share = 1 - regressor.score(x, y)
+    assert regressor.best_score_ == pytest.approx(1 - share if scoring else share, rel=0.02)
+    regressor.report(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text().count("escaling") >= 2
+
+
+def test_a_loss_of_ones_own_is_in_the_units_of_the_values():
+    x, _ = table()
     y = np.stack([x[:, 0], 1e3 * x[:, 1] + 1e5], axis=1)
-    regressor = ECToNASRegressor(budget=30, verbose=0, random_state=0).fit(x, y)
-    assert regressor.model_.layers[-1].offset == pytest.approx(y.mean(axis=0), rel=1e-5)
-    assert r2_score(y, regressor.predict(x), multioutput="raw_values").min() > 0.5
+    regressor = ECToNASRegressor(loss="mae", **{**QUICK, "rolling_epochs": 1}).fit(x, y, validation_data=(x, y))
+    assert regressor.best_score_ == pytest.approx(np.abs(regressor.predict(x) - y).mean(), rel=1e-3)
 
 
 @pytest.mark.parametrize("scoring", ["neg_log_loss", "roc_auc", "f1"])
