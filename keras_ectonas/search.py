@@ -6,6 +6,7 @@ engine, no disk and no screen.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -26,6 +27,8 @@ from .tournament import pairings
 from .warmup import most_steps, next_part
 
 __all__ = ["Search"]
+
+_LOGGER = logging.getLogger(__name__)
 
 _SEARCHING: Final = ("warmup", "mutation", "within_mutations", "between_mutations")
 _FAILED_GENERATIONS: Final = 3
@@ -306,6 +309,9 @@ class Search(SearchState):
             reason = reason_to_refuse(operated.network, network, self.settings)
         except (SurgeryError, MemoryError) as error:
             reason = str(error) or type(error).__name__
+        except Exception as error:  # Whatever a rule of the user's own may raise: the others go on.
+            _LOGGER.warning("%s could not be tried on candidate %d", mutation.name, parent, exc_info=True)
+            reason = f"{type(error).__name__}: {error}"
         self._spend("surgery", began)
         if reason:
             description = mutation.describe(network, site)

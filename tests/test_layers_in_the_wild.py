@@ -18,6 +18,7 @@ from keras_ectonas.rules import Role, role_of
 from keras_ectonas.settings import SearchSettings
 from keras_ectonas.start import own_copy
 from keras_ectonas.surgery import CalibratedSurgery, PublishedSurgery
+from keras_ectonas.surgery.cells import insertion_axes
 from keras_ectonas.surgery.walk import consumer_path
 
 RNG = np.random.default_rng(0)
@@ -319,6 +320,26 @@ def test_heads(head):
     np.testing.assert_allclose(trainer.predict_proba(x).sum(axis=1), 1, atol=1e-6)
     assert trainer.task_.logits == (head == "logits")
     assert set(trainer.predict(x)) <= {"no", "yes"}
+
+
+@pytest.mark.filterwarnings("ignore:Layer 'conv1d.*destroy the mask")
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda: [kl.Embedding(20, 4, mask_zero=True)],
+        lambda: [kl.Embedding(20, 4), kl.Masking(), kl.Dense(4, activation="relu")],
+        lambda: [keras.Sequential([kl.Embedding(20, 4, mask_zero=True)])],
+    ],
+)
+def test_no_cell_stands_where_a_mask_is_used(layers):
+    """Sequences of some words, padded with zeros."""
+    model = keras.Sequential([keras.Input((9,)), *layers(), kl.GlobalAveragePooling1D(), kl.Dense(3)])
+    network = network_of(model)
+    index = next(i for i, layer in enumerate(network.layers) if layer.kind.startswith("Global"))
+    assert insertion_axes(network, index, None) is None
+    behind = [*layers(), kl.Conv1D(4, 3), kl.GlobalAveragePooling1D(), kl.Dense(3)]
+    network = network_of(keras.Sequential([keras.Input((9,)), *behind]))
+    assert insertion_axes(network, len(behind) - 2, None) == 1
 
 
 def twice():

@@ -64,6 +64,8 @@ ROLES = [
     (Layer("PReLU", {"name": "single"}, (Weight("alpha", np.ones((1, 2))),)), Role.WALL),
     (Layer("PReLU", {"name": "shared", "shared_axes": [1]}, (Weight("alpha", np.ones((1, 2))),)), Role.CHANNELWISE),
     (Layer("PReLU", {"name": "flat", "shared_axes": None}, (Weight("alpha", np.ones(2)),)), Role.CHANNELWISE),
+    (Layer("PReLU", {"name": "narrow", "shared_axes": [1]}, (Weight("alpha", np.ones((1, 1))),)), Role.CHANNELWISE),
+    (Layer("PReLU", {"name": "all", "shared_axes": [1, 2]}, (Weight("alpha", np.ones((1, 1))),)), Role.WALL),
     (
         Layer("Dense", {"name": "more", "units": 1}, (Weight("kernel", np.ones((1, 1))), Weight("lora_a", np.ones(1)))),
         Role.WALL,

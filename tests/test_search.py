@@ -222,6 +222,17 @@ def test_max_growth_is_kept():
         assert candidate.n_params <= 1.1 * search.candidates[candidate.parent].n_params
 
 
+def test_a_change_that_goes_wrong_is_refused(monkeypatch, caplog):
+    def apply(self, *args):
+        raise ValueError("a rule of one's own")
+
+    monkeypatch.setattr(type(mutation_named("add_units")), "apply", apply)
+    search = finished(FakeEngine(lambda n, step: n.n_params), budget=60)
+    assert search.generation > 1
+    assert {r.mutation for r in search.refusals if r.reason == "ValueError: a rule of one's own"} >= {"add_units"}
+    assert "could not be tried on candidate" in caplog.text
+
+
 def test_failing_candidate_loses_and_is_recorded():
     failing = FakeEngine(by_chance(0), lambda job: "loss became nan" if job.candidate == 3 else "")
     search = finished(failing)

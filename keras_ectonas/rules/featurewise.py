@@ -52,8 +52,8 @@ class PReLURule(LayerRule):
     def understands(self, layer: Layer) -> bool:
         # A slope for each position would tie the weights to the size of the image, be it a single position now.
         n_axes = layer.value("alpha").ndim if layer.has("alpha") else 0
-        is_shared = set(range(1, n_axes)) <= set(layer.config.get("shared_axes") or ())
-        return n_axes > 0 and is_shared and layer.value("alpha").shape[-1] > 1
+        shared = set(layer.config.get("shared_axes") or ())
+        return n_axes > 0 and set(range(1, n_axes)) <= shared and n_axes not in shared
 
     def output_shape(self, layer: Layer, input_shape: Shape) -> Shape:
         return input_shape

@@ -6,8 +6,9 @@ is not understood (section 3.2 of the paper).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -78,6 +79,9 @@ def insertion_axes(network: Network, index: int, spatial_axes: int | None) -> in
     layer = network.layers[index]
     if not (_is_convolution(layer) or layer.kind == "Flatten" or layer.kind.startswith("Global")):
         return None
+    # A convolution drops the mask, and the padded steps would count.
+    if layer.kind.startswith("Global") and _is_masked(network.layers[:index]):
+        return None
     shape = shapes_of(network)[index]
     present = {axes for other in network.layers if (axes := _spatial_axes(other)) is not None}
     if len(present) > 1:
@@ -90,6 +94,23 @@ def insertion_axes(network: Network, index: int, spatial_axes: int | None) -> in
     if axes not in (1, 2, 3) or not (len(shape) == axes + 1 or lacks_channels) or None in shape:
         return None
     return axes
+
+
+def _is_masked(layers: Sequence[Layer]) -> bool:
+    """Whether what the last of `layers` gives has a mask, as far as configurations tell."""
+    masked = False
+    for layer in layers:
+        masked = (masked and not _is_convolution(layer) and "Pooling" not in layer.kind) or _makes_mask(layer.config)
+        masked = masked or layer.kind == "Masking"
+    return masked
+
+
+def _makes_mask(config: Any) -> bool:
+    """Whether a layer's configuration, or that of a layer within it, asks for a mask."""
+    if isinstance(config, Mapping):
+        is_maker = bool(config.get("mask_zero")) or config.get("class_name") == "Masking"
+        return is_maker or any(map(_makes_mask, config.values()))
+    return isinstance(config, (list, tuple)) and any(map(_makes_mask, config))
 
 
 def _spatial_axes(layer: Layer) -> int | None:
