@@ -35,7 +35,7 @@ def _size_after(mutation: Mutation, network: Network, site: Site) -> int:
     """The child's parameters by the published rules, which need no data; where they fail, nothing is known."""
     try:
         return mutation.apply(network, site, PublishedSurgery(), np.random.default_rng(0)).network.n_params
-    except SurgeryError:
+    except Exception:  # The attempt itself will tell of it.
         return 0
 
 

@@ -17,7 +17,7 @@ from .errors import InputError
 from .network import Array
 from .random_state import random_state, set_random_state, untouched_random_state
 
-__all__ = ["Batch", "Source", "checked", "has_no_end", "is_stream", "joined", "samples", "source_of", "unpacked"]
+__all__ = ["Batch", "Source", "checked", "has_no_end", "is_stream", "joined", "source_of", "unlabelled", "unpacked"]
 
 _END: Final = object()
 
@@ -173,9 +173,10 @@ def unpacked(argument: str, raw: Any) -> Batch:
     return Batch(x, y, weights[0] if weights else None)
 
 
-def samples(raw: Any) -> Array:
-    """The samples of what a data set gave, which may be samples alone."""
-    return _array(raw[0] if isinstance(raw, (tuple, list)) else raw)
+def unlabelled(argument: str, raw: Any, dtype: str) -> Batch:
+    """The finite samples of what a data set gave, which may be samples alone, without targets."""
+    x = checked_array(argument, _array(raw[0] if isinstance(raw, (tuple, list)) else raw), dtype)
+    return Batch(x, np.empty((len(x), 0)), None)
 
 
 def _array(values: Any) -> Array:

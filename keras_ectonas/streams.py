@@ -14,10 +14,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from .data import checked_array
 from .errors import InputError
 from .network import Array
-from .sources import Batch, Source, checked, has_no_end, joined, samples, source_of, unpacked
+from .sources import Batch, Source, checked, has_no_end, joined, source_of, unlabelled, unpacked
 
 __all__ = ["IN_MEMORY", "Reading", "Stream", "in_parts", "read_into_memory", "read_stream"]
 
@@ -222,11 +221,7 @@ def in_parts(argument: str, data: Any, dtype: str, labelled: bool) -> Iterator[B
     is_empty = True
     for raw in source_of(data).passing(0):
         is_empty = False
-        if labelled:
-            waiting.append(checked(argument, raw, dtype))
-        else:
-            x = checked_array(argument, samples(raw), dtype)
-            waiting.append(Batch(x, np.empty((len(x), 0)), None))
+        waiting.append((checked if labelled else unlabelled)(argument, raw, dtype))
         if sum(len(batch.x) for batch in waiting) >= _ROWS_AT_ONCE:
             yield joined(argument, waiting)
             waiting = []
