@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from .errors import InputError, SurgeryError
+from .errors import InputError
 from .mutations import Mutation, Site
 from .network import Network
 from .rules import producer_rule
