@@ -139,6 +139,8 @@ def checked_array(argument: str, values: Any, dtype: str) -> Array:
     known = np.dtype(np.float32) if own.kind == "V" else own
     with _as_input_error(argument):
         checked = check_array(values, dtype=known, allow_nd=True, order="C", input_name=argument)
+    if 0 in checked.shape:
+        raise InputError(f"{argument} has rows of shape {checked.shape[1:]}: expected at least one number in each.")
     return np.asarray(checked, dtype=own)
 
 

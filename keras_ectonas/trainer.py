@@ -43,6 +43,17 @@ def _learns_labels(estimator: ECToNASTrainer) -> bool:
     return True
 
 
+def _check_same_columns(X: Any, held_out: Any) -> None:
+    """Refuse rows to score on whose columns have other names, or another order, than those to train on."""
+    if hasattr(X, "columns") and hasattr(held_out, "columns"):
+        columns = BaseEstimator()
+        validate_data(columns, X, skip_check_array=True)
+        try:
+            validate_data(columns, held_out, reset=False, skip_check_array=True)
+        except ValueError as error:
+            raise InputError(f"validation_data, X: {' '.join(str(error).split())}") from error
+
+
 def _able_to_predict(session: Session, search: Search) -> dict[str, Any]:
     """The fitted attributes that predictions need."""
     classes = {"classes_": session.task.classes} if session.task.is_classification else {}
@@ -441,6 +452,8 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
             validation_steps,
             getattr(self, "_ended", None) if self.warm_start else None,
         )
+        if isinstance(validation_data, (tuple, list)):
+            _check_same_columns(X, validation_data[0])
         self._check_features(session.data.train.x if is_stream(X) else X, reset=True)
         return session
 

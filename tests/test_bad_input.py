@@ -5,9 +5,9 @@ import time
 
 import keras
 import numpy as np
-import pandas as pd  # noqa: F401 - the cases below are evaluated
+import pandas as pd
 import pytest
-import scipy.sparse  # noqa: F401
+import scipy.sparse  # noqa: F401 - the cases below are evaluated
 from models import conv_model, dense_model, table  # noqa: F401
 
 from keras_ectonas import ECToNASCallback, ECToNASClassifier, ECToNASRegressor, ECToNASTrainer
@@ -97,6 +97,8 @@ KNOBS = {
     "checkpoint=7": r"checkpoint=7: expected the path of a folder, or None",
     "checkpoint=''": r"checkpoint='': expected the path of a folder, or None",
     "checkpoint=__file__": r"checkpoint='.*test_bad_input.py' is a file: expected a folder",
+    "checkpoint='a\\0b'": r"checkpoint='a.*b' cannot be a path: embedded null",
+    "checkpoint='a' * 4000": r"checkpoint='a+' cannot be a path: .*too long",
     "checkpoint=__file__ + '/folder'": r"checkpoint='.*folder' cannot be used as a folder to write into",
     "resume=True": r"resume=True without a checkpoint: expected the folder that the search is kept in",
     "resume='yes'": r"resume='yes': expected True or False",
@@ -151,6 +153,7 @@ def test_weights_that_are_no_numbers():
 
 
 X, Y = table()
+FRAME = pd.DataFrame(X, columns=list("abcdefgh"))
 WRONG_ROWS = {
     "X=X[:, 0]": r"Expected 2D array, got 1D array instead",
     "X=X[:1], y=Y[:1]": r"X has 1 sample: expected at least 2",
@@ -180,6 +183,9 @@ WRONG_ROWS = {
     "sample_weight=np.full(96, np.nan)": r"sample_weight holds values that are negative or not finite",
     "sample_weight=np.zeros(96)": r"sample_weight is zero for every row: expected some weight",
     "sample_weight='heavy'": r"sample_weight='heavy': expected numbers",
+    "X=X[:, :, None][:, :, :0]": r"X has rows of shape \(8, 0\): expected at least one number in each",
+    "X=FRAME, validation_data=(FRAME[list('bacdefgh')], Y)": r"validation_data, X: .*must be in the same order",
+    "X=FRAME, validation_data=(FRAME.rename(columns={'a': 'z'}), Y)": r"validation_data, X: .*feature names should",
     "validation_data=X": r"validation_data of type ndarray: expected a tuple \(X, y\) or",
     "validation_data=(X,)": r"validation_data of type tuple: expected a tuple \(X, y\) or",
     "validation_data=(X[:, :7], Y)": r"validation_data has rows of shape \(7,\), X has \(8,\)",

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,14 +48,12 @@ class Folder:
         if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
             raise InputTypeError(f"checkpoint={path!r}: expected the path of a folder, or None.")
         self.path = Path(path).expanduser().absolute()
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"checkpoint={str(path)!r} is a file: expected a folder, or a path that is free.")
-        nearest = next(parent for parent in (self.path, *self.path.parents) if parent.exists())
-        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-            raise InputError(
-                f"checkpoint={str(path)!r} cannot be used as a folder to write into: {str(nearest)!r} is "
-                f"{'closed to writing' if nearest.is_dir() else 'a file'}."
-            )
+        try:
+            obstacle = _obstacle(self.path)
+        except (OSError, ValueError) as error:
+            raise InputError(f"checkpoint={str(path)!r} cannot be a path: {error}.") from error
+        if obstacle:
+            raise InputError(f"checkpoint={str(path)!r} {obstacle}")
         if self.numbers() and not resume:
             raise InputError(
                 f"checkpoint={str(path)!r} holds a search already: resume=True continues it; another folder, or this "
@@ -181,3 +179,23 @@ class Folder:
         state = self._state(number)
         networks = {fingerprint: read_network(self.network_path(fingerprint)) for fingerprint in state.networks}
         return state, state_from(state.search, networks.__getitem__)
+
+
+def _obstacle(path: Path) -> str:
+    """Why there cannot be a folder to write into at `path`, as far as can be seen; empty if nothing speaks against it.
+
+    Raises
+    ------
+    OSError, ValueError
+        If no file system could have such a path.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        # Unlike `exists`, it tells of what no path can hold.
+        path.stat()
+    if path.exists() and not path.is_dir():
+        return "is a file: expected a folder, or a path that is free."
+    nearest = next(parent for parent in (path, *path.parents) if parent.exists())
+    if nearest.is_dir() and os.access(nearest, os.W_OK):
+        return ""
+    kind = "closed to writing" if nearest.is_dir() else "a file"
+    return f"cannot be used as a folder to write into: {str(nearest)!r} is {kind}."
