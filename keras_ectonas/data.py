@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import numbers
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -206,9 +207,9 @@ def _as_input_error(argument: str) -> Iterator[None]:
 
 def checked_fraction(fraction: Any) -> float:
     """A share of validation rows; raises `InputError` if it is none."""
-    if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 < fraction < 1:
+    if isinstance(fraction, bool) or not isinstance(fraction, numbers.Real) or not 0 < fraction < 1:
         raise InputError(f"validation_fraction={fraction!r}: expected a number above 0 and below 1.")
-    return fraction
+    return float(fraction)
 
 
 def split(rows: Rows, fraction: float, task: Task, seed: int, groups: Array | None = None) -> tuple[Rows, Rows]:

@@ -92,6 +92,7 @@ class FittedSearch:
             setattr(self, name, value)
         self._layer_classes = dict(session.blueprint.classes)
         self.task_, self._ending = session.task_of_models, session.ending
+        vars(self).pop("classes_", None)
         if session.task.is_classification:
             self.classes_ = session.task.classes
         self._account = Account(

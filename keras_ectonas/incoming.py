@@ -225,6 +225,8 @@ class _Weigher:
             weights = compute_class_weight(class_weight, classes=present, y=labels)
         except ValueError as error:
             raise InputError(f"class_weight={class_weight!r}: {error}") from error
+        if not np.isfinite(weights).all() or (weights < 0).any():
+            raise InputError(f"class_weight={class_weight!r} holds values that are negative or not finite.")
         return cls(present, weights.astype(np.float32))
 
     def __call__(self, labels: Array, weights: Array | None) -> Array | None:

@@ -416,6 +416,14 @@ def test_wrong_input_is_refused_before_any_training(knobs, data, message, monkey
         ECToNASTrainer(**arguments).fit(*data)
 
 
+def test_a_fit_on_values_forgets_the_labels():
+    x, y = table()
+    trainer = ECToNASTrainer(dense_model(), **QUICK, validation_fraction=np.float32(0.1)).fit(x, y)
+    assert trainer.classes_.tolist() == [0, 1, 2]
+    trainer.set_params(model=dense_model(n_outputs=1, activation="linear")).fit(x, x[:, 0])
+    assert not hasattr(trainer, "classes_")
+
+
 def test_prediction_of_wrong_shape(fitted):
     with pytest.raises(InputError, match="expecting 8 features"):
         fitted.predict(np.zeros((2, 5, 5, 1)))

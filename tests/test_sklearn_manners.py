@@ -42,6 +42,8 @@ def test_classes_may_weigh_more(class_weight):
         (ECToNASRegressor(class_weight="balanced"), np.arange(24.0), "class_weight='balanced' is for one label a row"),
         (ECToNASClassifier(class_weight="heavy"), np.arange(24) % 2, "class_weight='heavy'"),
         (ECToNASClassifier(class_weight={7: 2}), np.arange(24) % 2, "class_weight={7: 2}"),
+        (ECToNASClassifier(class_weight={0: -1}), np.arange(24) % 2, "class_weight={0: -1} holds values that are neg"),
+        (ECToNASClassifier(class_weight={0: np.inf}), np.arange(24) % 2, "class_weight={0: inf} holds values that"),
         (ECToNASClassifier(class_weight="balanced"), np.eye(2, dtype=int)[np.arange(24) % 2], "is for one label a row"),
     ],
 )
