@@ -207,7 +207,7 @@ def _as_input_error(argument: str) -> Iterator[None]:
 
 def checked_fraction(fraction: Any) -> float:
     """A share of validation rows; raises `InputError` if it is none."""
-    if isinstance(fraction, bool) or not isinstance(fraction, numbers.Real) or not 0 < fraction < 1:
+    if isinstance(fraction, bool) or not isinstance(fraction, numbers.Real) or not 0 < float(fraction) < 1:
         raise InputError(f"validation_fraction={fraction!r}: expected a number above 0 and below 1.")
     return float(fraction)
 
