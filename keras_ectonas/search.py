@@ -305,7 +305,9 @@ class Search(SearchState):
         network = self.candidates.network(parent)
         operated, reason, began = None, "", self.clock()
         try:
+            network, before = self.surgery.prepared(network)
             operated = mutation.apply(network, site, self.surgery, self.rng)
+            operated = operated._replace(remark="; ".join(filter(None, (before, operated.remark))))
             reason = reason_to_refuse(operated.network, network, self.settings)
         except (SurgeryError, MemoryError) as error:
             reason = str(error) or type(error).__name__

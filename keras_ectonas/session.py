@@ -205,7 +205,7 @@ class Session:
         chosen = rng.permutation(len(self.data.train))[: self.settings.calibration_rows]
         rows = self.data.train.x[np.sort(chosen)]
         # Where size counts, a first cell should make the network smaller.
-        n_filters = 3 if self.settings.greediness == 1 else 1
+        n_filters = None if self.settings.greediness == 1 else 1
         return CalibratedSurgery(rows, self.seed, self.blueprint.layer_output, n_filters=n_filters)
 
     def _engine(self) -> Engine:

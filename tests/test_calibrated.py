@@ -2,6 +2,7 @@
 
 import itertools
 import tracemalloc
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -277,6 +278,20 @@ def test_several_layers_are_narrowed_towards_what_the_parent_computes():
         return float(((outputs_along(child.layers[: consumer + 1], x)[-1] - wanted) ** 2).mean())
 
     assert error(True) < 0.9 * error(False)
+
+
+@pytest.mark.parametrize(
+    ("shape", "n_filters", "expected"),
+    [((8, 8, 3), None, 12), ((8, 8, 3), 1, 4), ((8, 8, 10), None, 34), ((20, 2), None, 5), ((20, 6), None, 12)],
+)
+def test_a_first_cell_with_pooling_fills_the_room_that_it_makes(shape, n_filters, expected):
+    x = np.random.default_rng(1).random((50, *shape)).astype("float32")
+    layers = [keras.layers.Flatten(), keras.layers.Dense(6, activation="relu"), keras.layers.Dense(3)]
+    network = random_network(keras.Sequential([keras.Input(shape), *layers]), seed=0)
+    network = replace(network, nonnegative_input=True)
+    surgery = CalibratedSurgery(x, n_filters=n_filters)
+    child = surgery.add_cell(network, 0, len(shape) - 1, "average", np.random.default_rng(0)).network
+    assert child.layers[0].config["filters"] == expected
 
 
 @pytest.mark.parametrize(("pooling", "most"), [(None, 0.0), ("average", 0.35), ("max", 0.3)])

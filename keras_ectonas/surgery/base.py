@@ -28,6 +28,10 @@ class Surgery(ABC):
     `SurgeryError` where the change is not possible.
     """
 
+    def prepared(self, network: Network) -> Operated:
+        """A parent as its children are made from it: computing the same, on the rows that are known."""
+        return Operated(network)
+
     @abstractmethod
     def add_outputs(self, network: Network, index: int, n_added: int, rng: np.random.Generator) -> Operated:
         """More units in a dense layer or channels in a convolution, without changing the function."""

@@ -6,14 +6,16 @@ received before. What is exact anyway, growing, stays exact.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 
+from ..errors import SurgeryError
 from ..network import Array, Layer, Network, Weight
 from ..rules import Role, producer_rule, role_of
-from . import cells, depth, units
+from . import cells, depth, silent, units
 from .activations import Activations
 from .base import Operated, Surgery
 from .filters import is_first_convolution, with_principal_filters
@@ -30,6 +32,9 @@ _MULTIPLICATIONS: Final = 4e9
 _EXACT_ELIMINATION: Final = 1000
 _NUMBERS_AT_ONCE: Final = 16_000_000
 _FILTERS_WITHOUT_POOLING: Final = 1
+_FEWEST_FILTERS: Final = 3
+_MOST_FILTERS: Final = 24
+_PARENTS_KEPT: Final = 4
 
 
 class CalibratedSurgery(Surgery):
@@ -45,9 +50,9 @@ class CalibratedSurgery(Surgery):
         Evaluates layers that have no formula here.
     ridge : float
         Penalty on corrections, relative to the mean square of a layer's inputs.
-    n_filters : int
-        Filters of a first cell with pooling beyond the channels that it hands on; pooling an image makes room for 3
-        without more parameters behind a ``Flatten``.
+    n_filters : int or None
+        Filters of a first cell with pooling beyond the channels that it hands on. None: as many as pooling makes room
+        for without more parameters behind a ``Flatten``, three for each channel of an image, between 3 and 24.
     """
 
     def __init__(
@@ -56,7 +61,7 @@ class CalibratedSurgery(Surgery):
         seed: int = 0,
         foreign: Foreign = nothing_foreign,
         ridge: float = RIDGE,
-        n_filters: int = 3,
+        n_filters: int | None = None,
     ) -> None:
         self._activations = Activations(rows, foreign)
         self._seed = seed
@@ -64,6 +69,20 @@ class CalibratedSurgery(Surgery):
         self._ridge = ridge
         self._n_filters = n_filters
         self._published = PublishedSurgery()
+        self._prepared: deque[tuple[Network, Operated]] = deque(maxlen=_PARENTS_KEPT)
+
+    def prepared(self, network: Network) -> Operated:
+        """The parent with silent units drawn anew: a child of a network that cannot learn could not, either."""
+        for known, operated in self._prepared:
+            if known is network:
+                return operated
+        try:
+            woken, n_units = silent.woken(network, self._activations.before, self._rng())
+        except SurgeryError:  # Some layer cannot be looked into: what needs no look is possible all the same.
+            woken, n_units = network, 0
+        operated = Operated(woken, f"{n_units} silent {'unit' if n_units == 1 else 'units'} woken" if n_units else "")
+        self._prepared.append((network, operated))
+        return operated
 
     def add_outputs(self, network: Network, index: int, n_added: int, rng: np.random.Generator) -> Operated:
         return Operated(units.widen_by_copies(network, index, n_added, rng, equal_shares=False))
@@ -167,13 +186,19 @@ class CalibratedSurgery(Surgery):
     def _with_cell(self, network: Network, index: int, axes: int, pooling: Pooling | None) -> Network:
         child = cells.insert_cell(network, index, axes, pooling, "sum")
         if is_first_convolution(network, index):
-            n_filters = self._n_filters if pooling is not None else min(self._n_filters, _FILTERS_WITHOUT_POOLING)
             convolution = index + int(child.layers[index].kind == "Reshape")
             inputs = self._activations.before(network, index)
             if inputs.ndim == axes + 1:
                 inputs = inputs[..., None]
+            n_filters = self._n_filters_of(axes, inputs.shape[-1]) if pooling is not None else _FILTERS_WITHOUT_POOLING
             child = with_principal_filters(child, convolution, inputs, n_filters, self._rng())
         return self._refitted(network, child, is_exact=pooling is None)
+
+    def _n_filters_of(self, axes: int, n_channels: int) -> int:
+        if self._n_filters is not None:
+            return self._n_filters
+        room: int = (2**axes - 1) * n_channels
+        return min(max(_FEWEST_FILTERS, room), _MOST_FILTERS)
 
     def _refitted(self, parent: Network, child: Network, is_exact: bool = False) -> Network:
         """Walk from the change to the next layer that can be made to receive what it received before.
