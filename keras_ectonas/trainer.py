@@ -90,7 +90,8 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         Seconds, from the beginning of ``fit``, after which the search ends with the best so far.
     surgery : {"calibrated", "paper"}
         How the weights of changed models are chosen: so that the next layer still receives what it received
-        before on some training rows, or by the rules of the paper.
+        before on some training rows, after units that give zero on all of them have been drawn anew, or by the rules of
+        the paper.
     selection : {"fitness", "random"}
         ``"random"`` lets chance decide matches, as the paper does for comparison.
     optimizer, loss, metrics
