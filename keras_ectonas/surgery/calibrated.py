@@ -6,13 +6,13 @@ received before. What is exact anyway, growing, stays exact.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 
-from ..errors import SurgeryError
 from ..network import Array, Layer, Network, Weight
 from ..rules import Role, producer_rule, role_of
 from . import cells, depth, silent, units
@@ -26,6 +26,8 @@ from .published import PublishedSurgery
 from .regression import Fit, SolveError, ridge_correction, survivors
 
 __all__ = ["CalibratedSurgery", "most_samples"]
+
+_LOGGER = logging.getLogger(__name__)
 
 RIDGE: Final = 1e-2
 _MULTIPLICATIONS: Final = 4e9
@@ -78,7 +80,8 @@ class CalibratedSurgery(Surgery):
                 return operated
         try:
             woken, n_units = silent.woken(network, self._activations.before, self._rng())
-        except SurgeryError:  # Some layer cannot be looked into: what needs no look is possible all the same.
+        except Exception:  # Some layer cannot be looked into: what needs no look is possible all the same.
+            _LOGGER.debug("nobody was looked at for silent units", exc_info=True)
             woken, n_units = network, 0
         operated = Operated(woken, f"{n_units} silent {'unit' if n_units == 1 else 'units'} woken" if n_units else "")
         self._prepared.append((network, operated))
