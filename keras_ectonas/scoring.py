@@ -23,6 +23,8 @@ __all__ = ["Scoring", "resolve_scoring"]
 
 _ACCURACIES = frozenset({"accuracy", "acc", "binary_accuracy", "categorical_accuracy", "sparse_categorical_accuracy"})
 
+_SCORER = type(make_scorer(log_loss))
+
 _RESOLVED_BY_KERAS = ("accuracy", "acc")
 """Names that stand for one of the others, which Keras finds by the shapes of targets and outputs."""
 
@@ -85,26 +87,28 @@ class Scoring:
         return float(self.scorer(shown, np.arange(len(y))[:, None], y, **options))
 
     def check(self, task: Task, y: Array, weights: Array | None = None) -> None:
-        """Try the scorer, before any training, on predictions that are mostly right.
+        """Try a scorer of scikit-learn's, before any training, on predictions that are mostly right.
+
+        Others may keep a record of what they are shown.
 
         Raises
         ------
         InputError
-            If it cannot score these rows, or one of scikit-learn's gives no number.
+            If it cannot score these rows, or gives no number for them.
         """
-        if self.scorer is None:
+        if not isinstance(self.scorer, _SCORER):
             return
         outputs = _mostly_right(task, y)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
                 score = self.score({}, lambda: outputs, task, y, weights)
-            except Exception as error:  # Whatever a scorer of the user's own may raise.
+            except Exception as error:  # Whatever a measure of the user's own may raise.
                 raise InputError(
                     f"scoring={self.objective.name!r} cannot score the {len(y)} rows that candidates are scored on: "
                     f"{str(error) or type(error).__name__}"
                 ) from error
-        if np.isnan(score) and isinstance(self.scorer, type(get_scorer("accuracy"))):
+        if np.isnan(score):
             raise InputError(
                 f"scoring={self.objective.name!r} gives NaN for the {len(y)} rows that candidates are scored on: they "
                 "may hold too few rows of a class, or too few in all."

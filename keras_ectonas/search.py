@@ -47,6 +47,14 @@ class _Order(NamedTuple):
     in_all: int = 0
 
 
+class _Made(NamedTuple):
+    """A child that is not a candidate yet."""
+
+    proposal: Proposal
+    description: str
+    operated: Operated
+
+
 class Search(SearchState):
     """A search under way: `step` takes it from one phase to the next, or on within it.
 
@@ -286,28 +294,30 @@ class Search(SearchState):
         parents = {parent: self.candidates.network(parent) for parent in self.parents}
         drawn = proposals(parents, self.settings, self.rng)
         room = self._plan([proposal.mutation.name for proposal in drawn])
-        made: list[tuple[Proposal, Operated]] = []
+        made: list[_Made] = []
         for proposal in drawn:
             if room is None or len(made) == room.n_children or (made and self._outlook().is_over):
                 break
-            operated = self._operate(proposal)
-            if operated is not None:
-                made.append((proposal, operated))
+            child = self._operate(proposal)
+            if child is not None:
+                made.append(child)
         # Some were refused and others took their place, which may need more training.
-        plan = self._plan([proposal.mutation.name for proposal, _ in made]) if made else None
+        plan = self._plan([child.proposal.mutation.name for child in made]) if made else None
         if plan is None:
             return []
         self.plan = plan
-        return [self._child(*child) for child in made[: plan.n_children]]
+        return [self._child(child) for child in made[: plan.n_children]]
 
-    def _operate(self, proposal: Proposal) -> Operated | None:
+    def _operate(self, proposal: Proposal) -> _Made | None:
         parent, mutation, site = proposal
         network = self.candidates.network(parent)
-        operated, reason, began = None, "", self.clock()
+        description = mutation.describe(network, site)
+        made, reason, began = None, "", self.clock()
         try:
-            network, before = self.surgery.prepared(network)
+            network, n_woken = self.surgery.prepared(network)
             operated = mutation.apply(network, site, self.surgery, self.rng)
-            operated = operated._replace(remark="; ".join(filter(None, (before, operated.remark))))
+            words = f"; {n_woken} silent {'unit' if n_woken == 1 else 'units'} drawn anew" if n_woken else ""
+            made = _Made(proposal, description + words, operated)
             reason = reason_to_refuse(operated.network, network, self.settings)
         except (SurgeryError, MemoryError) as error:
             reason = str(error) or type(error).__name__
@@ -316,17 +326,14 @@ class Search(SearchState):
             reason = f"{type(error).__name__}: {error}"
         self._spend("surgery", began)
         if reason:
-            description = mutation.describe(network, site)
             self.refusals.append(Refusal(self.generation, parent, mutation.name, description, reason))
             return None
-        return operated
+        return made
 
-    def _child(self, proposal: Proposal, operated: Operated) -> Candidate:
-        parent, mutation, site = proposal
-        description = mutation.describe(self.candidates.network(parent), site)
-        mother = self.candidates[parent]
-        child = self._join(mother, mutation.name, description, operated.network)
-        child.remark = operated.remark
+    def _child(self, made: _Made) -> Candidate:
+        parent, mutation, _ = made.proposal
+        child = self._join(self.candidates[parent], mutation.name, made.description, made.operated.network)
+        child.remark = made.operated.remark
         return child
 
     def _join(self, parent: Candidate, mutation: str, description: str, network: Network) -> Candidate:

@@ -94,6 +94,17 @@ def test_scorers_that_cannot_work_are_named_before_any_training(scoring, y, mess
         ECToNASClassifier(scoring=scoring, **QUICK).fit(X, y)
 
 
+def test_a_scorer_of_ones_own_sees_candidates_alone():
+    seen = []
+
+    def scorer(estimator, x, y):
+        seen.append(estimator.predict(x))
+        return np.mean(seen[-1] == y)
+
+    classifier = ECToNASClassifier(scoring=scorer, **QUICK).fit(X, Y)
+    assert len(seen) == len(classifier.records_["score"])
+
+
 def test_a_scorer_that_gives_no_number_is_named():
     with pytest.raises(InputError, match="scoring='roc_auc' gives NaN for the 5 rows"):
         ECToNASClassifier(scoring="roc_auc", **QUICK).fit(X, Y > 0, validation_data=(X[:5], np.ones(5, bool)))

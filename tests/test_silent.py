@@ -115,8 +115,8 @@ def test_children_of_silent_parents_can_learn():
     network = silenced(chain((5,), dense(6, "relu"), dense(4, "relu"), OUTPUT), {1: range(4)})
     rows = inputs_for(network, 60).astype("float32")
     surgery = CalibratedSurgery(rows)
-    parent, remark = surgery.prepared(network)
-    assert remark == "4 silent units woken"
+    parent, n_woken = surgery.prepared(network)
+    assert n_woken == 4
     assert surgery.prepared(network)[0] is parent
     for name in ("identity", "add_units", "add_dense"):
         mutation = mutation_named(name)
@@ -127,7 +127,7 @@ def test_children_of_silent_parents_can_learn():
 
 def test_a_layer_that_cannot_be_looked_into_prevents_nothing():
     network = chain((5,), plain("Odd", (5,)), dense(6, "relu"), OUTPUT, foreign={"Odd": lambda values: values})
-    assert CalibratedSurgery(np.ones((4, 5), "float32")).prepared(network) == (network, "")
+    assert CalibratedSurgery(np.ones((4, 5), "float32")).prepared(network) == (network, 0)
 
 
 @pytest.mark.parametrize(("surgery", "learns"), [("calibrated", True), ("paper", False)])
@@ -138,4 +138,5 @@ def test_a_search_gets_away_from_a_start_that_is_dead(surgery, learns):
     model = keras.Sequential([keras.Input((8,)), *layers, keras.layers.Dense(3, activation="softmax")])
     trainer = ECToNASTrainer(model, budget=30, surgery=surgery, verbose=0, random_state=0, max_children=3).fit(x, y)
     assert (trainer.score(x, y) > 0.6) == learns
-    assert any("silent units woken" in remark for remark in trainer.candidates_["remark"]) == learns
+    assert any("silent units drawn anew" in words for words in trainer.candidates_["description"]) == learns
+    assert not any(trainer.candidates_["remark"])

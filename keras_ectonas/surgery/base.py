@@ -10,7 +10,7 @@ import numpy as np
 from ..network import Network
 from .positions import Pooling
 
-__all__ = ["Operated", "Surgery"]
+__all__ = ["Operated", "Prepared", "Surgery"]
 
 
 class Operated(NamedTuple):
@@ -18,6 +18,13 @@ class Operated(NamedTuple):
 
     network: Network
     remark: str = ""
+
+
+class Prepared(NamedTuple):
+    """A parent as its children are made from it, and how many of its silent units were drawn anew."""
+
+    network: Network
+    n_woken: int = 0
 
 
 class Surgery(ABC):
@@ -28,9 +35,9 @@ class Surgery(ABC):
     `SurgeryError` where the change is not possible.
     """
 
-    def prepared(self, network: Network) -> Operated:
-        """A parent as its children are made from it: computing the same, on the rows that are known."""
-        return Operated(network)
+    def prepared(self, network: Network) -> Prepared:
+        """A parent as its children are made from it: it computes the same, on the rows that are known."""
+        return Prepared(network)
 
     @abstractmethod
     def add_outputs(self, network: Network, index: int, n_added: int, rng: np.random.Generator) -> Operated:

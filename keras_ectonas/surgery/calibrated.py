@@ -17,7 +17,7 @@ from ..network import Array, Layer, Network, Weight
 from ..rules import Role, producer_rule, role_of
 from . import cells, depth, silent, units
 from .activations import Activations
-from .base import Operated, Surgery
+from .base import Operated, Prepared, Surgery
 from .filters import is_first_convolution, with_principal_filters
 from .inference import Foreign, layer_output, nothing_foreign
 from .patches import geometry_of, kernel_matrix, patches_at, sampled_positions
@@ -71,21 +71,20 @@ class CalibratedSurgery(Surgery):
         self._ridge = ridge
         self._n_filters = n_filters
         self._published = PublishedSurgery()
-        self._prepared: deque[tuple[Network, Operated]] = deque(maxlen=_PARENTS_KEPT)
+        self._prepared: deque[tuple[Network, Prepared]] = deque(maxlen=_PARENTS_KEPT)
 
-    def prepared(self, network: Network) -> Operated:
+    def prepared(self, network: Network) -> Prepared:
         """The parent with silent units drawn anew: a child of a network that cannot learn could not, either."""
-        for known, operated in self._prepared:
+        for known, prepared in self._prepared:
             if known is network:
-                return operated
+                return prepared
         try:
-            woken, n_units = silent.woken(network, self._activations.before, self._rng())
+            prepared = Prepared(*silent.woken(network, self._activations.before, self._rng()))
         except Exception:  # Some layer cannot be looked into: what needs no look is possible all the same.
             _LOGGER.debug("nobody was looked at for silent units", exc_info=True)
-            woken, n_units = network, 0
-        operated = Operated(woken, f"{n_units} silent {'unit' if n_units == 1 else 'units'} woken" if n_units else "")
-        self._prepared.append((network, operated))
-        return operated
+            prepared = Prepared(network)
+        self._prepared.append((network, prepared))
+        return prepared
 
     def add_outputs(self, network: Network, index: int, n_added: int, rng: np.random.Generator) -> Operated:
         return Operated(units.widen_by_copies(network, index, n_added, rng, equal_shares=False))
