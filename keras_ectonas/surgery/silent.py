@@ -2,7 +2,7 @@
 
 A large step leaves a unit with a ReLU where nothing that it receives gets through. Whole layers end like that, and with
 them all that a network could still learn. What a silent unit sends on is zero, whatever the next layer makes of it, so
-it can be drawn anew without changing the function (as Sokar et al. 2023 do while they train).
+it can be drawn anew without changing the function on these rows (as Sokar et al. 2023 do while they train).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 from ..network import Array, Layer, Network, Weight
 from ..rules import producer_rule
-from .patches import geometry_of, kernel_matrix, patches_at, sampled_positions
-from .walk import Path, consumer_path
+from .patches import geometry_of, patches_at, sampled_positions
+from .walk import Path, consumer_path, rewired
 
 __all__ = ["woken"]
 
@@ -81,32 +81,22 @@ def _drawn(layer: Layer, inputs: Array, n_units: int, rng: np.random.Generator) 
 
 def _exchanged(network: Network, path: Path, units: Array, kernel: Array, bias: Array) -> Network:
     """The network with these incoming weights of the producer's `units`, and none from there to the consumer."""
-    producer, consumer = network.layers[path.producer], network.layers[path.consumer]
-    incoming = kernel_matrix(producer)
-    incoming[:, units] = kernel
-    old = producer.weight("kernel")
-    value = incoming.reshape(old.value.shape).astype(old.value.dtype)
-    changed = [Weight("kernel", value, {name: _without(slot, units) for name, slot in old.slots.items()})]
+    producer = network.layers[path.producer]
+    is_kept = np.ones(producer.value("kernel").shape[-1])
+    is_kept[units] = 0
+    changed = [_anew(producer.weight("kernel"), units, kernel)]
     if producer.has("bias"):
-        old = producer.weight("bias")
-        value = old.value.copy()
-        value[units] = bias
-        changed.append(Weight("bias", value, {name: _without(slot, units) for name, slot in old.slots.items()}))
-    network = network.with_layer(path.producer, producer.with_weights(*changed))
-    n_features = incoming.shape[1]
-    outgoing = consumer.weight("kernel").rearranged(lambda array: _without_inputs(array, units, n_features))
-    return network.with_layer(path.consumer, consumer.with_weights(outgoing))
+        changed.append(_anew(producer.weight("bias"), units, bias))
+    return rewired(network, path, np.diag(is_kept)).with_layer(path.producer, producer.with_weights(*changed))
 
 
-def _without(array: Array, units: Array) -> Array:
-    """`array` with zeros for `units`, which are along its last axis."""
-    array = array.copy()
-    array[..., units] = 0
-    return array
+def _anew(weight: Weight, units: Array, values: Array) -> Weight:
+    """`weight` with `values` for `units`, which are along its last axis, and no memory of what was there."""
 
+    def with_units(array: Array, entries: Array | float) -> Array:
+        array = array.copy()
+        array[..., units] = entries
+        return array
 
-def _without_inputs(kernel: Array, units: Array, n_features: int) -> Array:
-    """`kernel` with zeros for what comes from `units`, at each position that a ``Flatten`` has folded in."""
-    by_feature = kernel.copy().reshape(*kernel.shape[:-2], -1, n_features, kernel.shape[-1])
-    by_feature[..., units, :] = 0
-    return by_feature.reshape(kernel.shape)
+    value = with_units(weight.value, values.reshape(*weight.value.shape[:-1], len(units)))
+    return Weight(weight.name, value, {name: with_units(slot, 0.0) for name, slot in weight.slots.items()})
