@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from .errors import SearchError, SurgeryError
-from .final_training import shorter_trainings, steps_left
+from .final_training import final_trainings, steps_left
 from .front import FrontMember, extended_front
 from .judging import Judge
 from .limits import REMOVALS, shrunk
@@ -239,21 +239,21 @@ class Search(SearchState):
     def _train_the_best(self) -> None:
         """What is left of the budget is too little for a generation: the best so far receives it.
 
-        Training for too long makes networks worse. So where there is far more left than the best and its ancestors took
-        to their smallest loss, shorter trainings come first, and the best one counts.
+        It has it in several ways, of which the best counts.
         """
         best = self.candidates[self.best]
         is_late = self._outlook().is_short_of_time
         if self.ledger.left > 0 and self.settings.final_selection == "archive" and best.network is not None:
-            network, line, ends = best.network, ancestry(self.candidates, best.id), []
-            for steps in shorter_trainings(self._outlook(), line):
+            line, ends = ancestry(self.candidates, best.id), []
+            for network, description, steps in final_trainings(self._outlook(), line, best.network):
                 if self._outlook().is_over:
                     break
-                ends.append(self._join(best, "identity", "trained with some of the rest of the budget", network).id)
-                self._train([_Order(ends[-1], steps)], "final training", rates=(1.0, 0.0))
-            if not self._outlook().is_over:
-                ends.append(self._join(best, "identity", "trained with the rest of the budget", network).id)
-                self._train_to_the_end(self.candidates[ends[-1]], line)
+                end = self._join(best, "identity", description, network)
+                ends.append(end.id)
+                if steps is None:
+                    self._train_to_the_end(end, line)
+                else:
+                    self._train([_Order(end.id, steps)], "final training", rates=(1.0, 0.0))
             winners = self._leaders(ends, 1, greediness=1.0)
             if winners and self._judge.holds_its_own(self.candidates[winners[0]], best):
                 self.candidates[winners[0]].status, self.best, best.network = "parent", winners[0], None

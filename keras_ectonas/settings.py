@@ -55,6 +55,7 @@ PAPER: Final[dict[str, Any]] = {
     "selection": "fitness",
     "final_selection": "parents",
     "final_share": 0.0,
+    "final_dropout": 0.0,
     "match_rate": 1.0,
     "tolerance": 0.0,
     "max_drop": None,
@@ -104,6 +105,10 @@ class SearchSettings:
         Share of the budget that is kept for training the best candidate at the end, with a learning rate that falls
         to zero. Where it is far more than the best needed to reach its smallest loss, shorter trainings come before the
         long one, and the best counts. Nothing is kept with ``final_selection="parents"``.
+    final_dropout : float
+        Rate of dropout in that training, before the first dense layer that reads 32 features or more which layers with
+        kernels have made. A third of the training is without, as long as shorter ones are not called for, and the best
+        counts. Nothing is added where the network drops features on the way there already. 0: never.
     match_rate : float
         Share of the learning rate that is left at the end of a match: a score is less a matter of luck after small
         steps.
@@ -157,6 +162,7 @@ class SearchSettings:
     selection: str = "fitness"
     final_selection: str = "archive"
     final_share: float = 0.4
+    final_dropout: float = 0.25
     match_rate: float = 0.1
     tolerance: float = 0.5
     max_drop: float | None = 0.01
@@ -187,6 +193,7 @@ class SearchSettings:
         choice("selection", self.selection, ("fitness", "random"))
         choice("final_selection", self.final_selection, ("archive", "parents"))
         _number("final_share", self.final_share, at_least=0, at_most=1)
+        _number("final_dropout", self.final_dropout, at_least=0, below=1)
         _number("match_rate", self.match_rate, at_least=0, at_most=1)
         _number("tolerance", self.tolerance, at_least=0)
         if self.max_drop is not None:
@@ -258,6 +265,7 @@ def _number(
     above: float | None = None,
     at_least: float | None = None,
     at_most: float | None = None,
+    below: float | None = None,
 ) -> None:
     expected = "a number"
     fits = _is_number(value) and math.isfinite(value)
@@ -270,6 +278,9 @@ def _number(
     if at_most is not None:
         expected += f" and at most {at_most}"
         fits = fits and value <= at_most
+    if below is not None:
+        expected += f" and below {below}"
+        fits = fits and value < below
     if not fits:
         raise InputError(f"{argument}={value!r}: expected {expected}.")
 

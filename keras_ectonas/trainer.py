@@ -167,6 +167,10 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         to zero; an optimizer with a schedule of its own keeps that. Where it is far more than the best needed to reach
         its smallest loss, shorter trainings come before the long one, and the best counts. Nothing is kept with
         ``final_selection="parents"``.
+    final_dropout : float
+        Rate of dropout in that training, before the first dense layer that reads 32 features or more which layers with
+        kernels have made. A third of the training is without, as long as shorter ones are not called for, and the best
+        counts. Nothing is added where the network drops features on the way there already. 0: never.
     match_rate : float
         Share of the learning rate that is left at the end of a match: a score is less a matter of luck after small
         steps.
@@ -266,6 +270,7 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         spatial_axes: int | None = None,
         final_selection: str = "archive",
         final_share: float = 0.4,
+        final_dropout: float = 0.25,
         match_rate: float = 0.1,
         tolerance: float = 0.5,
         max_drop: float | None = 0.01,
@@ -310,6 +315,7 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         self.spatial_axes = spatial_axes
         self.final_selection = final_selection
         self.final_share = final_share
+        self.final_dropout = final_dropout
         self.match_rate = match_rate
         self.tolerance = tolerance
         self.max_drop = max_drop

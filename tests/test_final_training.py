@@ -8,7 +8,10 @@ from keras_ectonas.fitness import Objective
 
 ACCURACY = Objective("accuracy", is_accuracy=True)
 EPOCH = 10
-SETTINGS = {"steps_per_epoch": EPOCH, "budget": 200, "final_share": 0.4, "objective": ACCURACY, "luck": 0.05}
+SETTINGS = {
+    "steps_per_epoch": EPOCH, "budget": 200, "final_share": 0.4, "final_dropout": 0.0,
+    "objective": ACCURACY, "luck": 0.05,
+}  # fmt: skip
 
 
 def final_trainings(search):

@@ -497,6 +497,7 @@ WRONG = [
     ("channel_step", 0, "channel_step=0: expected a whole number of at least 1"),
     ("joint_step", -0.5, "joint_step=-0.5: expected a number of at least 0"),
     ("final_share", 1.5, "final_share=1.5: expected a number of at least 0 and at most 1"),
+    ("final_dropout", 1, "final_dropout=1: expected a number of at least 0 and below 1"),
     ("match_rate", -1, "match_rate=-1: expected a number of at least 0 and at most 1"),
     ("tolerance", -1, "tolerance=-1: expected a number of at least 0"),
     ("max_drop", -0.1, "max_drop=-0.1: expected a number of at least 0"),

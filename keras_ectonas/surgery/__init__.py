@@ -5,6 +5,7 @@ Pure functions from `Network` to `Network`, in NumPy alone, so that they give th
 
 from .base import Operated, Surgery
 from .calibrated import CalibratedSurgery
+from .dropout import with_dropout
 from .published import PublishedSurgery
 
-__all__ = ["CalibratedSurgery", "Operated", "PublishedSurgery", "Surgery"]
+__all__ = ["CalibratedSurgery", "Operated", "PublishedSurgery", "Surgery", "with_dropout"]

@@ -9,7 +9,15 @@ import numpy as np
 
 from ..network import Array, Layer, Network, Weight
 
-__all__ = ["BATCH_NORMALIZATION_EPSILON", "activation", "batch_normalization", "convolution", "dense", "pooling"]
+__all__ = [
+    "BATCH_NORMALIZATION_EPSILON",
+    "activation",
+    "batch_normalization",
+    "convolution",
+    "dense",
+    "dropout",
+    "pooling",
+]
 
 BATCH_NORMALIZATION_EPSILON: Final = 1e-3
 MOMENTUM: Final = 0.99
@@ -80,6 +88,10 @@ def batch_normalization(network: Network, like: Layer, n_features: int) -> Layer
 
 def activation(network: Network, like: Layer, function: str) -> Layer:
     return Layer("Activation", _config(network, "activation", like, activation=function))
+
+
+def dropout(network: Network, like: Layer, rate: float) -> Layer:
+    return Layer("Dropout", _config(network, "dropout", like, rate=rate, seed=None, noise_shape=None))
 
 
 def _config(network: Network, stem: str, like: Layer, **options: Any) -> Mapping[str, Any]:
