@@ -16,6 +16,7 @@ from .surgery import with_dropout
 __all__ = ["FinalTraining", "final_trainings", "steps_left"]
 
 _SHARE_WITHOUT_DROPOUT: Final = 1 / 3
+_BY_HEART: Final = 0.1
 
 
 class FinalTraining(NamedTuple):
@@ -38,8 +39,8 @@ class FinalTraining(NamedTuple):
 def final_trainings(outlook: Outlook, line: Sequence[Candidate], network: Network) -> list[FinalTraining]:
     """What is done with the rest of the budget, the long training last.
 
-    That one is with dropout, where it can be put into the network. A third of the steps, or shorter trainings where
-    they are called for, are then without.
+    That one is with dropout if the network has begun to learn its rows by heart and has a place for it. A third of the
+    steps, or shorter trainings where they are called for, are then without.
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ def final_trainings(outlook: Outlook, line: Sequence[Candidate], network: Networ
     lengths = _shorter_trainings(outlook, line)
     long = FinalTraining(network, "trained with the rest of the budget")
     rate = outlook.settings.final_dropout
-    dropped = with_dropout(network, rate) if rate else None
+    dropped = with_dropout(network, rate) if rate and _learns_by_heart(line[-1]) else None
     if dropped is not None:
         network_with_dropout, layer = dropped
         long = FinalTraining(network_with_dropout, f"dropout of {rate:g} before {layer.name}; {long.description}")
@@ -68,6 +69,12 @@ def steps_left(outlook: Outlook, line: Sequence[Candidate]) -> int:
     """
     like = line[-2:]
     return outlook.last_steps(sum(own.seconds for own in like), sum(own.steps for own in like))
+
+
+def _learns_by_heart(own: Candidate) -> bool:
+    """Whether it loses a tenth more on other rows than on those it is trained on, as far as that is known."""
+    loss = own.records[-1].logs.get("loss")
+    return loss is None or own.records[-1].val_loss > loss + _BY_HEART * abs(loss)
 
 
 def _shorter_trainings(outlook: Outlook, line: Sequence[Candidate]) -> list[int]:

@@ -49,7 +49,7 @@ def test_it_goes_before_the_first_dense_layer_with_many_learned_inputs(name):
     assert with_dropout(child, 0.3) is None
 
 
-def with_and_without(gain, greediness=1.0, **knobs):
+def with_and_without(gain, greediness=1.0, lead=0.5, **knobs):
     """A search from a start with learned features; those with dropout in their final training gain so much by it."""
 
     def score(network, step):
@@ -57,7 +57,7 @@ def with_and_without(gain, greediness=1.0, **knobs):
         dropped = any(layer.kind == "Dropout" for layer in network.layers)
         return 0.5 + gain * dropped - 0.25 * (network.n_params < convolutional_start().n_params)
 
-    engine = FakeEngine(score, loss=lambda step: 0.999**step)
+    engine = FakeEngine(score, loss=lambda step: 0.999**step, lead=lead)
     chosen = {**SETTINGS, "final_dropout": 0.25, "greediness": greediness, "cell_pooling": "none", **knobs}
     return engine, finished(engine, convolutional_start(), **chosen)
 
@@ -80,9 +80,10 @@ def test_it_counts_where_it_pays(gain, pays, greediness):
     assert len({search.candidates[candidate].n_params for candidate in ends}) == 1
 
 
-def test_none_is_tried_at_a_rate_of_zero():
-    _, search = with_and_without(0.2, final_dropout=0)
-    assert len(final_trainings(search)) == 1
+@pytest.mark.parametrize(("knobs", "n_trainings"), [({}, 2), ({"final_dropout": 0}, 1), ({"lead": 0.0}, 1)])
+def test_none_is_tried_without_a_rate_or_where_nothing_is_learned_by_heart(knobs, n_trainings):
+    _, search = with_and_without(0.2, **knobs)
+    assert len(final_trainings(search)) == n_trainings
 
 
 def test_with_far_more_left_than_was_needed_the_long_training_has_it():
