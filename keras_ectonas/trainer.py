@@ -129,7 +129,8 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         `budget`, or more time, lets a search go on that had ended.
     warm_start : bool
         Whether another ``fit`` continues the search before, with the present budget on top. Only ``budget``,
-        ``max_time``, ``engine``, ``n_jobs``, ``verbose`` and ``callbacks`` may have changed.
+        ``max_time``, ``engine``, ``n_jobs``, ``verbose`` and ``callbacks`` may have changed. It must have been set for
+        that search, too: others do not keep what is needed to go on.
     random_state : int, RandomState or None
         The same seed gives the same search and the same weights.
     verbose : {0, 1, 2}
