@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from .errors import SearchError, SurgeryError
-from .final_training import FinalTraining, final_trainings, steps_left
+from .final_training import learns_by_heart, shorter_trainings, steps_left
 from .front import FrontMember, extended_front
 from .judging import Judge
 from .limits import REMOVALS, shrunk
@@ -22,7 +22,7 @@ from .outlook import Outlook
 from .planning import Plan, planned
 from .proposals import Proposal, proposals, reason_to_refuse
 from .search_state import SearchState
-from .surgery import Operated
+from .surgery import Operated, with_dropout
 from .tournament import pairings
 from .warmup import most_steps, next_part
 
@@ -239,15 +239,25 @@ class Search(SearchState):
     def _train_the_best(self) -> None:
         """What is left of the budget is too little for a generation: the best so far receives it.
 
-        It has it in several ways, of which the best counts.
+        Shorter trainings may come before the one with all that is left, and the best counts. Where they have learned
+        their rows by heart, the long one is with dropout.
         """
         best = self.candidates[self.best]
         is_late = self._outlook().is_short_of_time
         if self.ledger.left > 0 and self.settings.final_selection == "archive" and best.network is not None:
-            line = ancestry(self.candidates, best.id)
-            trainings = final_trainings(self._outlook(), line, best.network)
-            together = self.settings.max_time is None
-            ends = self._train_together(best, trainings) if together else self._train_in_turn(best, trainings, line)
+            network, line, ends = best.network, ancestry(self.candidates, best.id), []
+            rate, text = self.settings.final_dropout, "trained with the rest of the budget"
+            dropped = with_dropout(network, rate) if rate else None
+            for steps in shorter_trainings(self._outlook(), line, for_a_look=dropped is not None):
+                if self._outlook().is_over:
+                    break
+                ends.append(self._join(best, "identity", "trained with some of the rest of the budget", network).id)
+                self._train([_Order(ends[-1], steps)], "final training", rates=(1.0, 0.0))
+            if not self._outlook().is_over:
+                if dropped is not None and any(learns_by_heart(self.candidates[end]) for end in ends):
+                    network, text = dropped[0], f"dropout of {rate:g} before {dropped[1].name}; {text}"
+                ends.append(self._join(best, "identity", text, network).id)
+                self._train_to_the_end(self.candidates[ends[-1]], line)
             winners = self._leaders(ends, 1, greediness=1.0)
             if winners and self._judge.holds_its_own(self.candidates[winners[0]], best):
                 self.candidates[winners[0]].status, self.best, best.network = "parent", winners[0], None
@@ -257,36 +267,10 @@ class Search(SearchState):
         is_late = is_late or self._is_late or self._outlook().is_short_of_time
         self._end("max_time" if self.ledger.left > 0 and is_late else "budget")
 
-    def _train_together(self, best: Candidate, trainings: Sequence[FinalTraining]) -> list[int]:
-        """All at once: the program of one compiles while another trains."""
-        left, orders = self.ledger.left, []
-        for network, description, steps in trainings:
-            end = self._join(best, "identity", description, network)
-            orders.append(_Order(end.id, left if steps is None else steps))
-            left -= orders[-1].steps
-        self._train(orders, "final training", rates=(1.0, 0.0))
-        return [order.candidate for order in orders]
-
-    def _train_in_turn(
-        self, best: Candidate, trainings: Sequence[FinalTraining], line: Sequence[Candidate]
-    ) -> list[int]:
-        """One after the other, as long as there is time."""
-        ends: list[int] = []
-        for network, description, steps in trainings:
-            if self._outlook().is_over:
-                break
-            end = self._join(best, "identity", description, network)
-            ends.append(end.id)
-            if steps is None:
-                self._train_to_the_end(end, line)
-            else:
-                self._train([_Order(end.id, steps)], "final training", rates=(1.0, 0.0))
-        return ends
-
     def _train_to_the_end(self, last: Candidate, line: Sequence[Candidate]) -> None:
-        """With a learning rate that falls to zero; how soon is settled half-way, by its own pace."""
+        """With a learning rate that falls to zero; under a time limit how soon is settled half-way, by its own pace."""
         steps, middle = steps_left(self._outlook(), line), 1.0
-        if steps // 2 >= self.ledger.steps_per_epoch:
+        if self.settings.max_time is not None and steps // 2 >= self.ledger.steps_per_epoch:
             middle = 0.5
             half = _Order(last.id, steps // 2, in_all=steps)
             self._train([half], "final training", rates=(1.0, middle))
