@@ -56,5 +56,7 @@ def shorter_trainings(outlook: Outlook, line: Sequence[Candidate], for_a_look: b
 
 def learns_by_heart(own: Candidate) -> bool:
     """Whether it ended with a loss on the validation rows that is a tenth larger than on those it is trained on."""
-    logs = own.records[-1].logs if own.records else {}
-    return "loss" in logs and logs["val_loss"] - logs["loss"] > _BY_HEART * abs(logs["loss"])
+    if not own.records or "loss" not in own.records[-1].logs:
+        return False
+    last = own.records[-1]
+    return last.val_loss - last.logs["loss"] > _BY_HEART * abs(last.logs["loss"])

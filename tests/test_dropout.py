@@ -4,13 +4,12 @@ import keras
 import numpy as np
 import pytest
 from fake_engine import FakeEngine
-from models import table
 from networks import batch_norm, chain, conv, dense, flatten, global_pooling, inputs_for, plain, pooling
 from oracle import forward
 from test_final_training import EPOCH, SETTINGS, final_trainings
 from test_search import convolutional_start, finished
 
-from keras_ectonas import ECToNASRegressor, ECToNASTrainer
+from keras_ectonas import ECToNASTrainer
 from keras_ectonas.surgery import with_dropout
 
 OUTPUT = dense(3, "softmax")
@@ -26,6 +25,7 @@ CHAINS = {
     "nothing learned": ((40,), [OUTPUT], None),
     "nothing learned, flattened": ((6, 8), [flatten(), OUTPUT], None),
     "there is some": ((6, 6, 2), [conv(4), flatten(), DROPOUT, dense(40), OUTPUT], None),
+    "features that are one another's business": ((5,), [dense(64, "softmax"), OUTPUT], None),
     "there is some in cells": ((6, 6, 2), [conv(4), DROPOUT, conv(4), flatten(), OUTPUT], 4),
 }
 
@@ -116,9 +116,3 @@ def test_the_winner_may_be_a_model_with_dropout(engine, monkeypatch):
     assert dropout.rate == 0.1
     assert "dropout of 0.1 before" in trainer.lineage_[-1].description
     np.testing.assert_allclose(trainer.predict_proba(x), trainer.model_.predict(x, verbose=0), atol=1e-6)
-
-
-def test_a_regression_of_few_units_has_none():
-    x, y = table()
-    searched = ECToNASRegressor(budget=12, random_state=0, verbose=0).fit(x, y.astype(float))
-    assert not any(isinstance(layer, keras.layers.Dropout) for layer in searched.model_.layers)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from ..network import Layer, Network
-from ..rules import Role, producer_rule, role_of
+from ..rules import producer_rule
 from . import templates
+from .walk import consumer_path
 
 __all__ = ["with_dropout"]
 
@@ -17,7 +18,7 @@ _FEWEST_INPUTS: Final = 32
 def with_dropout(network: Network, rate: float) -> tuple[Network, Layer] | None:
     """The network with dropout before the first dense layer that reads many learned features, and that layer.
 
-    None if there is no such layer, or if features are dropped before it already.
+    None if there is no such layer, or if features are dropped on the way to it already.
 
     Parameters
     ----------
@@ -26,19 +27,12 @@ def with_dropout(network: Network, rate: float) -> tuple[Network, Layer] | None:
         Share of the features.
     """
     for index, layer in enumerate(network.layers):
-        if layer.kind == "Dense" and producer_rule(layer) is not None:
-            if layer.value("kernel").shape[0] >= _FEWEST_INPUTS and _are_learned(network.layers[:index]):
-                return network.with_inserted(index, [templates.dropout(network, layer, rate)]), layer
-            if any("Dropout" in other.kind for other in network.layers[:index]):
+        path = consumer_path(network, index) if producer_rule(layer) is not None else None
+        if path is None:
+            continue
+        reader = network.layers[path.consumer]
+        if reader.kind == "Dense" and reader.value("kernel").shape[0] >= _FEWEST_INPUTS:
+            if any("Dropout" in network.layers[between].kind for between, _ in path.between):
                 return None
+            return network.with_inserted(path.consumer, [templates.dropout(network, reader, rate)]), reader
     return None
-
-
-def _are_learned(layers: tuple[Layer, ...]) -> bool:
-    """Whether a layer with a kernel gives what the last of `layers` hands on, with nothing dropped on the way."""
-    for layer in reversed(layers):
-        if "Dropout" in layer.kind or role_of(layer) is Role.WALL:
-            return False
-        if producer_rule(layer) is not None:
-            return True
-    return False
