@@ -56,6 +56,10 @@ class Rows:
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def mean_weight(self) -> float:
+        return 1.0 if self.weights is None else float(self.weights.mean())
+
     def take(self, index: Array) -> Rows:
         weights = None if self.weights is None else self.weights[index]
         return Rows(self.x[index], self.y[index], self.labels[index], weights)
@@ -101,6 +105,12 @@ class TrainingData:
         if self.stream is not None:
             return self.stream.n_batches
         return math.ceil(len(self.train) / self.batch_size)
+
+    @property
+    def loss_ratio(self) -> float:
+        """What the loss on the rows to train on would be to that on the validation rows by their weights alone."""
+        weights = self.train.mean_weight, self.validation.mean_weight
+        return weights[0] / weights[1] if min(weights) > 0 else 1.0
 
     def fingerprint(self) -> str:
         """A hash of all rows, targets and weights, to train on and to score on.

@@ -11,13 +11,15 @@ from typing import Final
 from .lineage import Candidate
 from .outlook import Outlook
 
-__all__ = ["learns_by_heart", "shorter_trainings", "steps_left"]
+__all__ = ["learns_by_heart", "n_parts", "shorter_trainings", "steps_left"]
 
 _FOR_A_LOOK: Final = 0.25
 """Share of what is left."""
 
 _BY_HEART: Final = 0.1
 """Share of the loss on the rows it is trained on."""
+
+_MOST_PARTS: Final = 4
 
 
 def steps_left(outlook: Outlook, line: Sequence[Candidate]) -> int:
@@ -33,8 +35,8 @@ def shorter_trainings(outlook: Outlook, line: Sequence[Candidate], for_a_look: b
     """Steps of trainings that come before the one with all that is left.
 
     The longest takes twice the steps to the smallest loss of the lineage, the last of equals: more is too much. As a
-    change may have set a network back to where little is enough, each other one takes a quarter of the next, and an
-    epoch at least. There are none if they would take more than half of what is left.
+    change may have set a network back to where little is enough, each other one takes a quarter of the next. All take
+    an epoch at least. There are none if they would take more than half of what is left.
 
     Parameters
     ----------
@@ -42,21 +44,47 @@ def shorter_trainings(outlook: Outlook, line: Sequence[Candidate], for_a_look: b
     line : sequence of Candidate
         The best and its ancestors, from the start on.
     for_a_look : bool
-        Whether there is to be one in any case, to see what training leads to; then with a quarter of what is left.
+        Whether there is to be one in any case, to see what training leads to; then with the whole epochs in a quarter
+        of what is left, if there is one.
     """
-    looks = [record for own in line for record in own.records]
+    looks, epoch = [record for own in line for record in own.records], outlook.ledger.steps_per_epoch
     steps, left = 2 * min(reversed(looks), key=lambda record: record.val_loss).step, steps_left(outlook, line)
-    lengths = [steps // 16, steps // 4, steps]
-    lengths = [length for length in lengths if length >= outlook.ledger.steps_per_epoch] or [steps]
-    if 0 < 2 * sum(lengths) <= left:
+    lengths = [length for length in (steps // 16, steps // 4, steps) if length >= epoch] or [epoch]
+    if 2 * sum(lengths) <= left:
         return lengths
-    look = int(_FOR_A_LOOK * left)
+    look = int(_FOR_A_LOOK * left) // epoch * epoch
     return [look] if for_a_look and look else []
 
 
-def learns_by_heart(own: Candidate) -> bool:
-    """Whether it ended with a loss on the validation rows that is a tenth larger than on those it is trained on."""
-    if not own.records or "loss" not in own.records[-1].logs:
+def learns_by_heart(own: Candidate, steps_per_epoch: int, loss_ratio: float) -> bool:
+    """Whether its loss on the validation rows is a tenth larger than on those it is trained on, after a whole epoch.
+
+    Parameters
+    ----------
+    own : Candidate
+    steps_per_epoch : int
+        The loss of a few minibatches would be a matter of luck.
+    loss_ratio : float
+        What the loss on the rows it is trained on would be to the other by the weights of the rows alone.
+    """
+    began = [own.step, *(record.step for record in own.records)]
+    whole = [
+        record
+        for first, record in zip(began, own.records, strict=False)
+        if record.step - first >= steps_per_epoch and "loss" in record.logs
+    ]
+    if not whole:
         return False
-    last = own.records[-1]
-    return last.val_loss - last.logs["loss"] > _BY_HEART * abs(last.logs["loss"])
+    trained = whole[-1].logs["loss"] / loss_ratio
+    return whole[-1].val_loss - trained > _BY_HEART * abs(trained)
+
+
+def n_parts(outlook: Outlook, steps: int) -> int:
+    """Into how many parts the training of so many steps falls, between which it can be interrupted and looked at.
+
+    Each has as many epochs as a score is the mean of. Under a time limit one epoch is enough: how soon the learning
+    rate is to fall to zero is settled anew in each part.
+    """
+    settings, epochs = outlook.settings, steps // outlook.ledger.steps_per_epoch
+    shortest = settings.rolling_epochs if settings.max_time is None else 1
+    return max(1, min(_MOST_PARTS, epochs // shortest))

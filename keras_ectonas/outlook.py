@@ -48,10 +48,16 @@ class Outlook:
         return self.seconds_left is not None and self.seconds_left <= 0
 
     @property
+    def seconds_to_search(self) -> float | None:
+        """Of ``max_time`` without what is kept for training the best; None without a limit."""
+        left = self.seconds_left
+        return None if left is None else left - self.settings.kept_share * (self.settings.max_time or 0.0)
+
+    @property
     def finish_is_due(self) -> bool:
         """Whether the time that is left is kept for training the best."""
-        share, left = self.settings.kept_share, self.seconds_left
-        return left is not None and share > 0 and left <= share * (self.settings.max_time or 0.0)
+        seconds = self.seconds_to_search
+        return seconds is not None and self.settings.kept_share > 0 and seconds <= 0
 
     @property
     def horizon(self) -> float:
@@ -67,7 +73,7 @@ class Outlook:
         limit, pace = self.settings.max_time, self._pace
         if limit is None or pace is None:
             return self.ledger.free
-        seconds = (1 - self.settings.kept_share) * limit - self.elapsed
+        seconds = self.seconds_to_search or 0.0
         return max(0, min(self.ledger.free, int(seconds / pace)))
 
     @property

@@ -7,17 +7,18 @@ engine, no disk and no screen.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
 from .errors import SearchError, SurgeryError
-from .final_training import learns_by_heart, shorter_trainings, steps_left
+from .final_training import learns_by_heart, n_parts, shorter_trainings, steps_left
 from .front import FrontMember, extended_front
 from .judging import Judge
 from .limits import REMOVALS, shrunk
 from .lineage import Candidate, Match, Refusal, TrainingJob, TrainingOutcome, ancestry
-from .network import Network
+from .network import Layer, Network
 from .outlook import Outlook
 from .planning import Plan, planned
 from .proposals import Proposal, proposals, reason_to_refuse
@@ -92,21 +93,22 @@ class Search(SearchState):
             callback.on_search_end(self)
 
     def stop(self) -> None:
-        """End with the best so far before the next phase, part of the warm-up or round, once the start has a score."""
+        """End with the best so far before the next phase, or part of one, once the start has a score."""
         self._stopping = True
 
     def step(self) -> None:
-        """Go on by one phase, one part of the warm-up or one round of matches."""
+        """Go on by one phase, or by one part of the warm-up, one round of matches or one part of the final training."""
         if not self._is_beginning:
-            if self._is_late or self._outlook().is_over:
+            outlook, is_searching = self._outlook(), self.phase in _SEARCHING
+            if outlook.is_over or (self._is_late and not (is_searching and outlook.finish_is_due)):
                 self._end("max_time")
                 return
             if self._stopping:
                 self._end("callback")
                 return
-            if self.phase in _SEARCHING and self._outlook().finish_is_due:
+            if is_searching and outlook.finish_is_due:
                 self._dismiss(self.pools, self.parents)
-                self.pools, self.phase = [], "final"
+                self.pools, self.phase, self._is_late = [], "final", False
         match self.phase:
             case "warmup":
                 self._warm_up()
@@ -174,7 +176,7 @@ class Search(SearchState):
         self.generation += 1
         children = self._make_children()
         if not children:
-            self.phase = "final"
+            self.pools, self.phase = [], "final"
             return
         for callback in self.callbacks:
             callback.on_generation_begin(self)
@@ -239,53 +241,99 @@ class Search(SearchState):
     def _train_the_best(self) -> None:
         """What is left of the budget is too little for a generation: the best so far receives it.
 
-        Shorter trainings may come before the one with all that is left, and the best counts. Where they have learned
-        their rows by heart, the long one is with dropout.
+        One training, or part of the long one that takes all that is left. Shorter ones may come before that, and the
+        best counts. Where they have learned their rows by heart, the long one is with dropout.
         """
         best = self.candidates[self.best]
-        is_late = self._outlook().is_short_of_time
-        if self.ledger.left > 0 and self.settings.final_selection == "archive" and best.network is not None:
-            network, line, ends = best.network, ancestry(self.candidates, best.id), []
-            rate, text = self.settings.final_dropout, "trained with the rest of the budget"
-            dropped = with_dropout(network, rate) if rate else None
-            for steps in shorter_trainings(self._outlook(), line, for_a_look=dropped is not None):
-                if self._outlook().is_over:
-                    break
-                ends.append(self._join(best, "identity", "trained with some of the rest of the budget", network).id)
-                self._train([_Order(ends[-1], steps)], "final training", rates=(1.0, 0.0))
-            if not self._outlook().is_over:
-                if dropped is not None and any(learns_by_heart(self.candidates[end]) for end in ends):
-                    network, text = dropped[0], f"dropout of {rate:g} before {dropped[1].name}; {text}"
-                ends.append(self._join(best, "identity", text, network).id)
-                self._train_to_the_end(self.candidates[ends[-1]], line)
-            winners = self._leaders(ends, 1, greediness=1.0)
-            if winners and self._judge.holds_its_own(self.candidates[winners[0]], best):
-                self.candidates[winners[0]].status, self.best, best.network = "parent", winners[0], None
-            else:
-                winners = []
-            self._dismiss([ends], winners)
-        is_late = is_late or self._is_late or self._outlook().is_short_of_time
+        if not self.pools:
+            if not self._can_train(best):
+                self._end_of_budget()
+                return
+            self.pools, self.parts, self.rate = [[]], 0, 1.0
+            for_a_look = self._dropped(best) is not None
+            self.shorter = shorter_trainings(self._outlook(), ancestry(self.candidates, best.id), for_a_look)
+        if self.shorter:
+            end = self._join_final(best, "trained with some of the rest of the budget")
+            self._train([_Order(end.id, self.shorter.pop(0))], "final training", rates=(1.0, 0.0))
+            return
+        if not self.parts:
+            self._begin_long_training(best)
+        self._train_to_the_end(self.candidates[self.pools[0][-1]])
+        if not self.parts:
+            self._end_of_budget()
+
+    def _can_train(self, best: Candidate) -> bool:
+        return self.ledger.left > 0 and self.settings.final_selection == "archive" and best.network is not None
+
+    def _dropped(self, best: Candidate) -> tuple[Network, Layer] | None:
+        """The best with dropout, and the layer behind it; None if there is no place or rate for it."""
+        rate = self.settings.final_dropout
+        return with_dropout(self.candidates.network(best.id), rate) if rate else None
+
+    def _join_final(self, best: Candidate, text: str, network: Network | None = None) -> Candidate:
+        end = self._join(best, "identity", text, network or self.candidates.network(best.id))
+        self.pools[0].append(end.id)
+        return end
+
+    def _begin_long_training(self, best: Candidate) -> None:
+        network, text = None, "trained with the rest of the budget"
+        epoch, ends = self.ledger.steps_per_epoch, [self.candidates[number] for number in self.pools[0]]
+        dropped = self._dropped(best)
+        if dropped is not None and any(learns_by_heart(end, epoch, self.loss_ratio) for end in ends):
+            network, text = dropped[0], f"dropout of {self.settings.final_dropout:g} before {dropped[1].name}; {text}"
+        self._join_final(best, text, network)
+        self.parts = n_parts(self._outlook(), steps_left(self._outlook(), ancestry(self.candidates, best.id)))
+
+    def _train_to_the_end(self, last: Candidate) -> None:
+        """The next part, with a learning rate that falls to zero in the last one."""
+        line, before = ancestry(self.candidates, last.id), last.steps
+        steps = steps_left(self._outlook(), line[-1:] if before else line[:-1])
+        part, falls_to = math.ceil(steps / self.parts), self.rate * (1 - 1 / self.parts)
+        order = _Order(last.id, part, in_all=before + steps)
+        self._train([order], "final training", rates=(self.rate, falls_to))
+        # Fewer steps than asked for: a callback, the time or a failure has ended it.
+        is_over = last.steps < before + part or not self.ledger.left
+        self.parts, self.rate = 0 if is_over else self.parts - 1, falls_to
+
+    def _end_of_budget(self) -> None:
+        is_late = self._is_late or self._outlook().is_short_of_time
         self._end("max_time" if self.ledger.left > 0 and is_late else "budget")
 
-    def _train_to_the_end(self, last: Candidate, line: Sequence[Candidate]) -> None:
-        """With a learning rate that falls to zero; under a time limit how soon is settled half-way, by its own pace."""
-        steps, middle = steps_left(self._outlook(), line), 1.0
-        if self.settings.max_time is not None and steps // 2 >= self.ledger.steps_per_epoch:
-            middle = 0.5
-            half = _Order(last.id, steps // 2, in_all=steps)
-            self._train([half], "final training", rates=(1.0, middle))
-            steps = steps_left(self._outlook(), [last])
-        if last.status != "failed":
-            order = _Order(last.id, steps, in_all=last.steps + steps)
-            self._train([order], "final training", rates=(middle, 0.0))
-
     def _end(self, reason: str) -> None:
+        if self.phase == "final" and self.pools:
+            self._choose_from(self.pools[0], may_go_on=reason in ("interrupted", "callback"))
         self.ended_by, self.ended_in = reason, self.phase
         self.phase = "done"
+
+    def _choose_from(self, ends: Sequence[int], may_go_on: bool) -> None:
+        """The best final training counts, if it keeps up with the network that it began with.
+
+        Parameters
+        ----------
+        ends : sequence of int
+        may_go_on : bool
+            Whether they may be continued: then all keep their weights.
+        """
+        best = self.candidates[self.best]
+        winners = self._leaders(ends, 1, greediness=1.0)
+        if not winners or not self._judge.holds_its_own(self.candidates[winners[0]], best):
+            winners = []
+        for winner in winners:
+            self.candidates[winner].status, self.best = "parent", winner
+        if may_go_on:
+            return
+        self._dismiss([ends], winners)
+        if winners:
+            best.network = None
 
     def _spend(self, purpose: str, began: float) -> None:
         """Book the seconds since `began` by the clock."""
         self.seconds[purpose] = self.seconds.get(purpose, 0.0) + self.clock() - began
+
+    def seconds_to_train(self) -> float | None:
+        """How long a training that begins now may take by the time limit; some of that is kept for the last phase."""
+        outlook = self._outlook()
+        return outlook.seconds_to_search if self.phase in _SEARCHING else outlook.seconds_left
 
     def _outlook(self) -> Outlook:
         worked = self.seconds.get("training", 0.0) + self.seconds.get("surgery", 0.0)

@@ -45,6 +45,8 @@ class SearchState:
         Steps that the start model had been trained for before.
     tolerance : float
         Differences in score, as shares, that may be luck.
+    loss_ratio : float
+        What the loss on the rows to train on would be to that on the validation rows by the weights of the rows alone.
     clock : callable
         Seconds.
     callbacks : sequence of SearchCallback
@@ -56,6 +58,14 @@ class SearchState:
         Of everybody who was ever scored, with weights.
     seconds : dict of str to float
         By the clock on the wall, for ``"training"`` and for ``"surgery"``.
+    pools : list of list of int
+        Who competes with whom; in the final phase the candidates of all final trainings.
+    shorter : list of int
+        Steps of the shorter final trainings that are still to come.
+    parts : int
+        Parts of the long one that are still to come; 0 before it begins.
+    rate : float
+        Share of the learning rate that the next part begins with.
     """
 
     start: Network
@@ -67,6 +77,7 @@ class SearchState:
     train: Train
     start_step: int = 0
     tolerance: float = 0.0
+    loss_ratio: float = 1.0
     clock: Callable[[], float] = time.monotonic
     callbacks: Sequence[SearchCallback] = ()
 
@@ -80,6 +91,9 @@ class SearchState:
     parents: list[int] = field(default_factory=list, init=False)
     pools: list[list[int]] = field(default_factory=list, init=False)
     round: int = field(default=0, init=False)
+    shorter: list[int] = field(default_factory=list, init=False)
+    parts: int = field(default=0, init=False)
+    rate: float = field(default=1.0, init=False)
     plan: Plan = field(default_factory=lambda: Plan(0, 0, {}), init=False)
     best: int = field(default=0, init=False)
     ended_by: str = field(default="", init=False)
@@ -133,6 +147,7 @@ class SearchState:
             **{name: list(getattr(self, name)) for name in ("refusals", "matches", "front")},
             "seconds": dict(self.seconds),
             "parents": list(self.parents),
+            "shorter": list(self.shorter),
             "pools": [list(pool) for pool in self.pools],
             "seconds_before": self.elapsed,
             "rng": self.rng.bit_generator.state,
@@ -147,7 +162,7 @@ class SearchState:
             replace(candidate, records=list(candidate.records)) for candidate in state["candidates"]
         )
         copied["pools"] = [list(pool) for pool in state["pools"]]
-        for name in ("refusals", "matches", "front", "parents"):
+        for name in ("refusals", "matches", "front", "parents", "shorter"):
             copied[name] = list(state[name])
         copied["seconds"] = dict(state["seconds"])
         for name, value in copied.items():
@@ -199,7 +214,17 @@ class SearchState:
             self.phase = self.ended_in
             if self.ended_by == "max_time":
                 self._dismiss_those_left_out()
+            elif self.phase == "final":
+                self._undecide()
         self.ended_by = ""
+
+    def _undecide(self) -> None:
+        """The final trainings go on, and so nobody of those there were has won or lost yet."""
+        ends = [self.candidates[number] for pool in self.pools for number in pool]
+        for own in ends:
+            if own.status != "failed":
+                own.status = "competing"
+            self.best = self.best if own.parent is None else own.parent
 
     def _dismiss_those_left_out(self) -> None:
         """Those for whom there was no time never had a chance to show what they can do."""

@@ -24,7 +24,7 @@ from .engines.callbacks import copies_of
 from .errors import InputError, InputTypeError
 from .hooks import SearchCallback
 from .limits import check_can_shrink
-from .lineage import Lineage
+from .lineage import Lineage, TrainingJob, TrainingOutcome
 from .network import Layer, Network
 from .parallel import ParallelEngine, is_spread_out
 from .progress import Progress
@@ -117,9 +117,10 @@ class Session:
             self._surgery(),
             self._ledger,
             self.seed,
-            engine.train,
+            lambda jobs: self._trained_in_time(engine, search, jobs),
             start_step=self.start_step,
             tolerance=self.settings.tolerance / math.sqrt(len(self.data.validation)),
+            loss_ratio=self.data.loss_ratio,
             callbacks=(*self._search_callbacks, *followers),
         )
         try:
@@ -163,8 +164,12 @@ class Session:
         search.seconds_before += self.seconds_to_prepare
         if folder is not None:
             folder.begin(search.state())
-        limit = self.settings.max_time
-        self._deadline.set_from_now(None if limit is None else limit - search.elapsed)
+
+    def _trained_in_time(
+        self, engine: Engine, search: Search, jobs: Sequence[TrainingJob]
+    ) -> Sequence[TrainingOutcome]:
+        self._deadline.set_from_now(search.seconds_to_train())
+        return engine.train(jobs)
 
     def network(self, search: Search) -> Network:
         """The winner with its weights, as users see it."""

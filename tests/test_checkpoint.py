@@ -91,6 +91,7 @@ GIVEN = {
     "train",
     "start_step",
     "tolerance",
+    "loss_ratio",
     "clock",
     "callbacks",
 }
@@ -336,7 +337,7 @@ def exchange_networks(folder):
 @pytest.mark.parametrize(
     ("tamper", "message"),
     [
-        (lambda folder: change(folder, version=2), "has version 2 of the format, this release reads version 1"),
+        (lambda folder: change(folder, version=1), "has version 1 of the format, this release reads version 2"),
         (lambda folder: change(folder, format="other"), "is not a state of a search"),
         (add_an_epoch, "has been changed since it was written: its checksum does not match"),
         (exchange_networks, "does not hold what its name says"),

@@ -1,10 +1,16 @@
 """What the rest of the budget makes of the best candidate, and when it does not count."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 from fake_engine import FakeEngine
-from test_search import finished
+from test_search import PARTS, convolutional_start, finished, search_of
 
+from keras_ectonas.data import Rows, TrainingData
+from keras_ectonas.final_training import learns_by_heart
 from keras_ectonas.fitness import Objective
+from keras_ectonas.lineage import Candidate, EpochRecord, TrainingOutcome
 
 ACCURACY = Objective("accuracy", is_accuracy=True)
 EPOCH = 10
@@ -12,6 +18,7 @@ SETTINGS = {
     "steps_per_epoch": EPOCH, "budget": 200, "final_share": 0.4, "final_dropout": 0.0,
     "objective": ACCURACY, "luck": 0.05,
 }  # fmt: skip
+DROPPED = {"final_dropout": 0.25, "cell_pooling": "none"}
 
 
 def final_trainings(search):
@@ -83,3 +90,139 @@ def test_a_shorter_one_may_be_the_end(steps):
     assert [number for number, taken in ends.items() if taken == steps] == [search.best]
     assert all(search.candidates[number].status == "lost" for number in ends if number != search.best)
     assert search.lineage()[-1].description == "trained with some of the rest of the budget"
+
+
+LOOKS = {
+    "a whole epoch": ([(10, 0.5, 1.0)], 1.0, True),
+    "loss no smaller": ([(10, 1.0, 1.0)], 1.0, False),
+    "a few good batches at the end": ([(10, 1.0, 1.0), (11, 0.1, 1.0)], 1.0, False),
+    "a few bad batches at the end": ([(10, 0.5, 1.0), (11, 9.0, 1.0)], 1.0, True),
+    "a few batches alone": ([(1, 0.1, 1.0)], 1.0, False),
+    "other weights put back": ([(10, 0.5, 1.0), (10, None, 0.7)], 1.0, True),
+    "rows that count ten times": ([(10, 5.0, 1.0)], 10.0, True),
+    "rows that count a tenth": ([(10, 0.1, 1.0)], 0.1, False),
+    "a loss below zero": ([(10, -2.0, -1.0)], 1.0, True),
+    "nothing": ([], 1.0, False),
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_rows_are_learned_by_heart_by_the_last_whole_epoch(name):
+    looks, loss_ratio, expected = LOOKS[name]
+    records = []
+    for step, loss, val_loss in looks:
+        logs = {"val_loss": val_loss} if loss is None else {"val_loss": val_loss, "loss": loss}
+        records.append(EpochRecord(100 + step, 0.5, logs))
+    own = Candidate(3, 2, 1, "identity", "", 5, 100, None, records=records)
+    assert learns_by_heart(own, EPOCH, loss_ratio) == expected
+
+
+@pytest.mark.parametrize(
+    ("weights", "held_out", "ratio"),
+    [(None, None, 1.0), (0.1, None, 0.1), (None, 4.0, 0.25), (3.0, 2.0, 1.5), (0.0, None, 1.0)],
+)
+def test_the_weights_of_rows_set_losses_apart(weights, held_out, ratio):
+    def rows(weight, n):
+        values = np.zeros((n, 1))
+        return Rows(values, values, values, None if weight is None else np.full(n, weight, "float32"))
+
+    assert TrainingData(rows(weights, 8), rows(held_out, 4), 2).loss_ratio == pytest.approx(ratio)
+
+
+@pytest.mark.parametrize("budget", [200, 203.3])
+def test_a_look_takes_whole_epochs(budget):
+    engine = FakeEngine(lambda network, step: 0.5, loss=lambda step: 0.999**step)
+    search = finished(engine, convolutional_start(), **SETTINGS | DROPPED | {"budget": budget})
+    look, long = final_trainings(search).values()
+    assert look % EPOCH == 0
+    assert 0.2 * (look + long) <= look <= 0.25 * (look + long)
+
+
+def test_with_less_than_four_epochs_there_is_no_look():
+    engine = FakeEngine(lambda network, step: 0.5, loss=lambda step: 0.999**step)
+    search = finished(engine, convolutional_start(), **SETTINGS | DROPPED | {"budget": 8})
+    assert len(final_trainings(search)) == 1
+    assert not any(layer.kind == "Dropout" for job in engine.jobs for layer in job.network.layers)
+
+
+class Interrupted(FakeEngine):
+    """Scores differently in final trainings, and is interrupted once in that part of the long one."""
+
+    def __init__(self, part, gain):
+        super().__init__(self._score, loss=lambda step: 0.999**step)
+        self._part, self._gain = part, gain
+
+    def _score(self, network, step):
+        return 0.5 + self._gain * (self.jobs[-1].rates in (*PARTS, (1.0, 0.0)))
+
+    def _train_one(self, job):
+        if self._part is not None and job.rates == PARTS[self._part]:
+            self._part = None
+            raise KeyboardInterrupt
+        return super()._train_one(job)
+
+
+@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("gain", [0.3, -0.3])
+def test_an_interrupt_keeps_what_final_trainings_have_come_to(part, gain):
+    search = finished(Interrupted(part, gain), convolutional_start(), **SETTINGS | DROPPED)
+    look, *rest = final_trainings(search)
+    assert len(rest) == (part > 0)
+    assert search.ended_by == "interrupted"
+    assert search.ledger.spent == sum(own.steps for own in search.candidates)
+    assert search.best in ([look, *rest] if gain > 0 else [search.candidates[look].parent])
+    assert search.winner().status == "parent"
+    assert search.winner().network is not None
+
+    again = search_of(Interrupted(None, gain), convolutional_start(), **SETTINGS | DROPPED)
+    again.continue_with(search.state())
+    again.run()
+    whole = finished(Interrupted(None, gain), convolutional_start(), **SETTINGS | DROPPED)
+    assert again.ledger.charges == whole.ledger.charges
+    assert (again.best, again.ended_by) == (whole.best, "budget")
+    assert [own.status for own in again.candidates] == [own.status for own in whole.candidates]
+    assert [own.network is None for own in again.candidates] == [own.network is None for own in whole.candidates]
+
+
+def test_whoever_ends_the_long_training_early_ends_it_for_good():
+    class Early(FakeEngine):
+        def _train_one(self, job):
+            outcome = super()._train_one(job)
+            is_cut = job.rates == PARTS[1]
+            return dataclasses.replace(outcome, steps=job.steps - 5) if is_cut else outcome
+
+    engine = Early(lambda network, step: 0.5, loss=lambda step: 0.999**step)
+    search = finished(engine, **SETTINGS)
+    assert [job.rates for job in engine.jobs[-2:]] == PARTS[:2]
+    assert search.ended_by == "budget"
+    assert search.ledger.left > 0
+
+
+def test_time_kept_for_the_end_is_not_spent_on_waiting():
+    class Waiting(FakeEngine):
+        """Everybody's first training waits for a program, for as long as it may; then it is left out."""
+
+        now = 0.0
+        known = frozenset()
+
+        def train(self, jobs):
+            return [self._in_time(job, self.now + search.seconds_to_train()) for job in jobs]
+
+        def _in_time(self, job, until):
+            waits = 0.0 if job.network.architecture() in self.known else 60.0
+            self.known |= {job.network.architecture()}
+            if self.now + waits >= until and not job.is_needed:
+                self.now = max(self.now, until)
+                return TrainingOutcome(job.network, (), 0, 0.0)
+            self.now += waits + 0.1 * job.steps
+            return self._train_one(job)
+
+    engine = Waiting(lambda network, step: 0.5 + 1e-6 * step, pace=lambda job: 0.1)
+    knobs = SETTINGS | {"budget": 100_000, "max_time": 300.0, "warmup_epochs": 1}
+    search = search_of(engine, clock=lambda: engine.now, **knobs)
+    search.run()
+    assert search.ended_by == "max_time"
+    assert any(own.score is None for own in search.candidates)
+    taken = sum(final_trainings(search).values())
+    assert 0.1 * taken >= 0.85 * 0.4 * 300 - 60
+    assert engine.now <= 301.0

@@ -22,6 +22,8 @@ from keras_ectonas.surgery import PublishedSurgery
 from keras_ectonas.surgery.inference import outputs_along
 
 ACCURACY = Objective("accuracy")
+PARTS = [(1.0, 0.75), (0.75, 0.5), (0.5, 0.25), (0.25, 0.0)]
+"""Of the learning rate in the final training."""
 
 
 def weights(**shapes):
@@ -270,9 +272,10 @@ def test_time_limit_ends_with_the_best_so_far():
     assert search.ended_by == "max_time"
     assert search.winner().network is not None
     # The last 200 seconds are the final training's, and what was too little for one more generation.
-    first, second = engine.jobs[-2:]
-    assert (first.rates, second.rates, first.candidate) == ((1.0, 0.5), (0.5, 0.0), second.candidate)
-    assert 150 <= 0.5 * (first.steps + second.steps) <= 220
+    last = engine.jobs[-4:]
+    assert [job.rates for job in last] == PARTS
+    assert {job.candidate for job in last} == {search.candidates[-1].id}
+    assert 150 <= 0.5 * sum(job.steps for job in last) <= 220
     assert 450 <= search.elapsed <= 500
 
 
@@ -282,7 +285,7 @@ def test_the_final_training_is_as_long_as_its_own_pace_allows(seconds):
         return sum((seconds if is_final(job) else 0.5) * job.steps for job in engine.jobs)
 
     def is_final(job):
-        return job.rates[1] in (0.5, 0.0)
+        return job.rates in PARTS
 
     engine = FakeEngine(by_kind("Conv2D"), pace=lambda job: seconds if is_final(job) else 0.5)
     search = finished(engine, clock=clock, budget=1000, max_time=500.0, final_share=0.4)
@@ -305,9 +308,9 @@ def test_matches_are_as_long_as_the_time_has_room_for():
     assert {job.steps for job in engine.jobs[3:40] if job.steps} == {40}
     # The time of the final training is left to it.
     assert search.generation > 3
-    first, second = engine.jobs[-2:]
-    assert (first.rates, second.rates) == ((1.0, 0.5), (0.5, 0.0))
-    assert 720 * 0.85 <= 0.5 * (first.steps + second.steps) <= 720 * 1.3
+    last = engine.jobs[-4:]
+    assert [job.rates for job in last] == PARTS
+    assert 960 * 0.85 <= 0.5 * sum(job.steps for job in last) <= 960
 
 
 @pytest.mark.parametrize(("luck", "shrinks"), [(0.0, True), (0.1, False)])
@@ -406,15 +409,17 @@ def test_lineage_adds_up():
 def test_the_best_is_trained_at_the_end_with_a_falling_rate():
     engine = FakeEngine(by_chance(0))
     search = finished(engine, final_share=0.4)
-    last = engine.jobs[-1]
-    assert last.rates == (1.0, 0.0)
-    assert last.steps >= 0.4 * search.ledger.limit - 1
-    assert all(job.rates != (1.0, 0.0) for job in engine.jobs[:-1])
+    last = engine.jobs[-4:]
+    assert [job.rates for job in last] == PARTS
+    assert {job.candidate for job in last} == {search.candidates[-1].id}
+    assert sum(job.steps for job in last) >= 0.4 * search.ledger.limit - 1
+    assert max(job.steps for job in last) - min(job.steps for job in last) <= 1
+    assert all(job.rates not in PARTS for job in engine.jobs[:-4])
 
 
 @pytest.mark.parametrize("greediness", [0.0, 0.5, 1.0])
 def test_a_final_training_that_goes_wrong_does_not_count(greediness):
-    engine = FakeEngine(lambda network, step: 0.1 if engine.jobs[-1].rates == (1.0, 0.0) else 0.9)
+    engine = FakeEngine(lambda network, step: 0.1 if engine.jobs[-1].rates in PARTS else 0.9)
     search = finished(engine, greediness=greediness, final_share=0.4, luck=0.02)
     assert search.winner().score == pytest.approx(0.9)
     assert search.candidates[-1].status == "lost"

@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 FORMAT: Final = "keras_ectonas search"
-VERSION: Final = 1
+VERSION: Final = 2
 
 # Nothing of another name is ever deleted.
 STATE_NAME: Final = re.compile(r"state-(\d{8})\.json")
