@@ -174,6 +174,10 @@ def checked_targets(argument: str, y: Any, n_rows: int) -> Array:
         raise InputError(f"{argument} is of type {array.dtype}: expected numbers. Complex data not supported.")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise InputError(f"{argument} holds values that are NaN or infinite: expected finite numbers.")
+    if array.dtype.kind == "f" and array.size and np.abs(array).max() > np.finfo(np.float32).max:
+        raise InputError(
+            f"{argument} holds values up to {np.abs(array).max():.3g}: expected what single precision can hold."
+        )
     return array.reshape(n_rows) if array.ndim == 2 and array.shape[1] == 1 else array
 
 

@@ -28,6 +28,7 @@ __all__ = ["Ended", "prepared_session", "seed_of"]
 
 _SMALLEST_SPREAD: Final = 1e-3
 _LARGEST_SPREAD: Final = 1e8
+_SMALLEST_SQUARED: Final = 1e-18
 
 
 def prepared_session(
@@ -216,8 +217,19 @@ def _in_units(task: Task, start: Network) -> tuple[Task, Network, Layer]:
 
 
 def _loss_weights(values: Array) -> dict[str, list[float]]:
-    """What brings the squared errors of values that are far from 1 to where Adam can work with them."""
+    """What brings the squared errors of values that are far from 1 to where Adam can work with them.
+
+    Raises
+    ------
+    InputError
+        If single precision cannot hold such squares.
+    """
     spread = float(np.std(values, dtype=np.float64)) or 1.0
+    if not _SMALLEST_SQUARED <= spread <= 1 / _SMALLEST_SQUARED:
+        raise InputError(
+            f"y has a standard deviation of {spread:.3g}, whose square single precision cannot hold: expected values "
+            "in other units, as sklearn.compose.TransformedTargetRegressor would give."
+        )
     return {} if _SMALLEST_SPREAD <= spread <= _LARGEST_SPREAD else {"loss_weights": [spread**-2]}
 
 

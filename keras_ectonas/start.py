@@ -32,6 +32,9 @@ _CONSTANT: Final = 1e-13
 _SMALLEST_VARIANCE: Final = 1e-10
 """Keras' Normalization divides by 1e-7 at least."""
 
+_LARGEST_VARIANCE: Final = 1e37
+"""It keeps the variance in single precision."""
+
 _FEW_POSITIONS: Final = 4
 _MOST_CHANNELS: Final = 96
 _DROPOUT_IN_CELLS: Final = 0.1
@@ -200,7 +203,7 @@ def _scaling(x: Array) -> keras.layers.Layer:
     variance = np.where(variance <= _CONSTANT * mean**2, 1.0, variance)
     if not by_channel:
         mean, variance = mean[0], variance[0]
-    if (variance < _SMALLEST_VARIANCE).any():
+    if ((variance < _SMALLEST_VARIANCE) | (variance > _LARGEST_VARIANCE)).any():
         scale = variance**-0.5
         return keras.layers.Rescaling(scale.tolist(), offset=(-mean * scale).tolist())
     return keras.layers.Normalization(axis=-1 if by_channel else None, mean=mean.tolist(), variance=variance.tolist())

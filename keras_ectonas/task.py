@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from sklearn.utils.multiclass import type_of_target
 
-from .errors import InputError
+from .errors import InputError, InputTypeError
 from .network import Array, Shape
 
 __all__ = ["Task", "Units", "from_logits", "is_made_for_labels", "read_task"]
@@ -237,6 +237,8 @@ def _must_be_labels(y: Array, output_shape: Shape, activation: str) -> bool:
 
 def _classes(y: Array, target: Target, n_outputs: int) -> Array:
     labels: Array = np.unique(y)
+    if y.dtype.kind == "S":
+        raise InputTypeError(f"y holds bytes, such as {labels.tolist()[0]!r}: expected text or numbers.")
     kind = type_of_target(y)
     if kind.startswith("continuous"):
         raise InputError(

@@ -177,6 +177,7 @@ WRONG_ROWS = {
     "y=np.array(['a', np.nan, 'b'] * 32, dtype=object)": r"y holds nan: expected a target for each row",
     "y=pd.array(['a', pd.NA, 'b'] * 32)": r"y holds <NA>: expected a target for each row",
     "y=np.array([1, 'a', 2.5] * 32, dtype=object)": r"y holds objects of several types",
+    "y=np.array([b'a', b'bb', b'c'])[Y]": r"y holds bytes, such as b'a': expected text or numbers",
     "y=np.arange(96)": r"y holds \d+ classes, the model's last layer is made for 3",
     "sample_weight=np.ones(95)": r"sample_weight has shape \(95,\): expected \(96,\), one for each row",
     "sample_weight=-np.ones(96)": r"sample_weight holds values that are negative or not finite",

@@ -150,14 +150,19 @@ def test_callbacks_that_know_a_model_are_copied_without_it():
     assert stopping.model is model
 
 
-def test_steps_are_counted_where_several_are_one_execution():
+@pytest.mark.parametrize("engine", ["auto", "fit"])
+def test_several_steps_in_one_execution_change_no_search(engine):
     x, y = table(100)
-    model = dense_model()
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], steps_per_execution=2)
-    trainer = ECToNASTrainer(model, callbacks=[keras.callbacks.TerminateOnNaN()], **QUICK).fit(x, y)
-    assert trainer.n_epochs_ <= 4
-    assert trainer.model_.steps_per_execution == 2
-    assert not any(trainer.candidates_["remark"])
+    records = []
+    for steps in (1, 10):
+        model = dense_model()
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], steps_per_execution=steps)
+        callbacks = [keras.callbacks.TerminateOnNaN()] if engine == "fit" else None
+        trainer = ECToNASTrainer(model, callbacks=callbacks, engine=engine, **QUICK).fit(x, y)
+        assert trainer.model_.steps_per_execution == steps
+        assert not any(trainer.candidates_["remark"])
+        records.append(trainer.history_["val_loss"])
+    np.testing.assert_array_equal(*records)
 
 
 class Holding(keras.callbacks.Callback):

@@ -444,6 +444,22 @@ def test_values_of_any_scale(scale):
     assert regressor.score(x, scale * y) > 0.95
 
 
+@pytest.mark.parametrize(
+    ("scale", "n_columns", "message"),
+    [
+        (1e20, 1, "standard deviation of 1e\\+20, whose square single precision cannot hold"),
+        (1e-20, 1, "standard deviation of 1e-20, whose square"),
+        (1e300, 2, "y holds values up to .*e\\+300: expected what single precision can hold"),
+    ],
+)
+def test_values_beyond_single_precision_are_refused(scale, n_columns, message):
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(60, n_columns))
+    y = np.squeeze(scale * y / y.std())
+    with pytest.raises(InputError, match=message):
+        ECToNASRegressor(budget=4, verbose=0).fit(rng.normal(size=(60, 5)), y)
+
+
 @pytest.mark.parametrize("scoring", [None, "r2"])
 def test_values_of_several_scales(scoring, tmp_path):
     x, _ = table(300)

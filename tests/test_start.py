@@ -124,7 +124,7 @@ def test_a_name_for_each_row_is_not_learned_by_heart():
 
 
 @pytest.mark.parametrize("shape", [(3,), (8, 8), (8, 8, 2)])
-@pytest.mark.parametrize("scale", [1e-12, 1e12])
+@pytest.mark.parametrize("scale", [1e-12, 1e12, 1e20, 1e36])
 def test_inputs_of_any_scale(shape, scale):
     x = (3 + np.random.default_rng(0).normal(size=(33, *shape))) * scale
     scaled = np.asarray(default_model(x, np.arange(33) % 2, "classification").layers[0](x.astype("float32")))

@@ -90,7 +90,7 @@ class JobCallbacks(keras.callbacks.CallbackList):  # type: ignore[misc]
         super().__init__(callbacks, add_history=True, model=model)
         self._job = job
         self._has_begun = False
-        self._steps_in_epoch = self._done = self._in_epoch = 0
+        self._done = self._in_epoch = 0
         self._is_annealed = job.is_annealed and any(
             variable.name == "learning_rate" for variable in model.optimizer.variables
         )
@@ -102,7 +102,6 @@ class JobCallbacks(keras.callbacks.CallbackList):  # type: ignore[misc]
 
     def expect(self, epochs: int, steps: int) -> None:
         """Be told of the next call of ``fit``."""
-        self._steps_in_epoch = steps
         self.set_params({"verbose": 0, "epochs": epochs, "steps": steps, "candidate": self._job.candidate})
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -119,8 +118,7 @@ class JobCallbacks(keras.callbacks.CallbackList):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if self._is_annealed:
             self.model.optimizer.learning_rate = self._base_rate
-        # Several steps may be one execution, whose last number may be beyond the epoch's end.
-        self._in_epoch = min(batch + 1, self._steps_in_epoch)
+        self._in_epoch = batch + 1
         super().on_train_batch_end(batch, logs)
 
     def on_train_begin(self, logs: Any = None) -> None:

@@ -87,6 +87,8 @@ class FitEngine(Engine):
             self._models[key].assign(job.network)
         else:
             self._models[key] = self._assignment.blueprint.build(job.network)
+            # Several steps at once would have one learning rate.
+            self._models[key].model.steps_per_execution = 1
             while len(self._models) > self._n_kept:
                 self._models.popitem(last=False)
                 self._n_dropped += 1
