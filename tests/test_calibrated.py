@@ -294,6 +294,29 @@ def test_a_first_cell_with_pooling_fills_the_room_that_it_makes(shape, n_filters
     assert child.layers[0].config["filters"] == expected
 
 
+@pytest.mark.parametrize(
+    ("channels", "pooling", "n_filters", "expected"),
+    [(5, "average", None, 10), (5, "max", None, 10), (30, "max", None, 54), (5, None, None, 5), (5, "max", 1, 5)],
+)
+@pytest.mark.parametrize("behind", ["convolution", "flatten"])
+def test_a_later_cell_with_pooling_has_as_many_filters_again(behind, channels, pooling, n_filters, expected):
+    x = np.random.default_rng(1).random((60, 8, 8, 3)).astype("float32")
+    layers = [keras.layers.Conv2D(channels, 3, padding="same", activation="relu")]
+    layers += [keras.layers.Conv2D(4, 3, padding="same", activation="relu")] if behind == "convolution" else []
+    network = random_network(
+        keras.Sequential([keras.Input((8, 8, 3)), *layers, keras.layers.Flatten(), keras.layers.Dense(3)]), seed=0
+    )
+    child = CalibratedSurgery(x, n_filters=n_filters).add_cell(network, 1, 2, pooling, np.random.default_rng(0)).network
+    kernel = child.layers[1].value("kernel")
+    assert child.layers[1].config["filters"] == kernel.shape[-1] == expected
+    assert np.abs(kernel[..., channels:]).sum(axis=(0, 1, 2)).all()
+    if pooling is None:
+        np.testing.assert_allclose(outputs_along(child.layers, x)[-1], outputs_along(network.layers, x)[-1], atol=1e-5)
+    elif n_filters is None:
+        fewer = CalibratedSurgery(x, n_filters=1).add_cell(network, 1, 2, pooling, np.random.default_rng(0)).network
+        assert error(network, child, x) <= 1.1 * error(network, fewer, x)
+
+
 @pytest.mark.parametrize(("pooling", "most"), [(None, 0.0), ("average", 0.35), ("max", 0.3)])
 def test_first_cell_starts_with_several_filters(pooling, most):
     x = np.random.default_rng(1).random((400, 8, 8)).astype("float32")

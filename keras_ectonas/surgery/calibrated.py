@@ -53,8 +53,9 @@ class CalibratedSurgery(Surgery):
     ridge : float
         Penalty on corrections, relative to the mean square of a layer's inputs.
     n_filters : int or None
-        Filters of a first cell with pooling beyond the channels that it hands on. None: as many as pooling makes room
-        for without more parameters behind a ``Flatten``, three for each channel of an image, between 3 and 24.
+        Filters of a first cell with pooling beyond the channels that it hands on; then no later cell has any. None: as
+        many as pooling makes room for without more parameters behind a ``Flatten``, three for each channel of an image,
+        between 3 and 24; and in later cells with pooling as many as the channels they hand on, 24 at most.
     """
 
     def __init__(
@@ -187,18 +188,22 @@ class CalibratedSurgery(Surgery):
 
     def _with_cell(self, network: Network, index: int, axes: int, pooling: Pooling | None) -> Network:
         child = cells.insert_cell(network, index, axes, pooling, "sum")
-        if is_first_convolution(network, index):
+        inputs = self._activations.before(network, index)
+        if inputs.ndim == axes + 1:
+            inputs = inputs[..., None]
+        n_filters = self._n_filters_of(is_first_convolution(network, index), pooling, axes, inputs.shape[-1])
+        if n_filters:
             convolution = index + int(child.layers[index].kind == "Reshape")
-            inputs = self._activations.before(network, index)
-            if inputs.ndim == axes + 1:
-                inputs = inputs[..., None]
-            n_filters = self._n_filters_of(axes, inputs.shape[-1]) if pooling is not None else _FILTERS_WITHOUT_POOLING
             child = with_principal_filters(child, convolution, inputs, n_filters, self._rng())
         return self._refitted(network, child, is_exact=pooling is None)
 
-    def _n_filters_of(self, axes: int, n_channels: int) -> int:
+    def _n_filters_of(self, is_first: bool, pooling: Pooling | None, axes: int, n_channels: int) -> int:
+        if pooling is None:
+            return _FILTERS_WITHOUT_POOLING if is_first else 0
         if self._n_filters is not None:
-            return self._n_filters
+            return self._n_filters if is_first else 0
+        if not is_first:
+            return min(n_channels, _MOST_FILTERS)
         room: int = (2**axes - 1) * n_channels
         return min(max(_FEWEST_FILTERS, room), _MOST_FILTERS)
 
