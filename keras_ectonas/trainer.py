@@ -122,8 +122,8 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         candidate's part of a match, or the warm-up. Those of the search are used as they are.
     checkpoint : str, path or None
         A folder that the search is kept in, so that it can go on after whatever ends it: its state is written after
-        each part of the warm-up and after each round of matches. One search has one folder; a folder that holds a
-        search is refused unless `resume` is set.
+        each part of the warm-up, each round of matches and each part of the final training. One search has one folder;
+        a folder that holds a search is refused unless `resume` is set.
     resume : bool
         Whether the search in the folder is continued, if there is one. It ends as if it had never stopped; a larger
         `budget`, or more time, lets a search go on that had ended.
