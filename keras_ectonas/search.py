@@ -99,14 +99,15 @@ class Search(SearchState):
     def step(self) -> None:
         """Go on by one phase, or by one part of the warm-up, one round of matches or one part of the final training."""
         if not self._is_beginning:
-            outlook, is_searching = self._outlook(), self.phase in _SEARCHING
-            if outlook.is_over or (self._is_late and not (is_searching and outlook.finish_is_due)):
+            outlook = self._outlook()
+            keeps_time = self.phase in _SEARCHING and self.settings.kept_share > 0
+            if outlook.is_over or (self._is_late and not keeps_time):
                 self._end("max_time")
                 return
             if self._stopping:
                 self._end("callback")
                 return
-            if is_searching and outlook.finish_is_due:
+            if keeps_time and (self._is_late or outlook.finish_is_due):
                 self._dismiss(self.pools, self.parents)
                 self.pools, self.phase, self._is_late = [], "final", False
         match self.phase:

@@ -119,7 +119,7 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
     callbacks : list of keras.callbacks.Callback and SearchCallback, or None
         Keras' are copied for each training of a candidate, see epochs counted along its lineage, and find its number in
         ``params["candidate"]``; files that Keras' own write bear it in their name. One that stops the training ends a
-        candidate's part of a match, or the warm-up. Those of the search are used as they are.
+        candidate's part of a match, the warm-up, or the final training. Those of the search are used as they are.
     checkpoint : str, path or None
         A folder that the search is kept in, so that it can go on after whatever ends it: its state is written after
         each part of the warm-up, each round of matches and each part of the final training. One search has one folder;
