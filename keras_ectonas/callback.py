@@ -109,7 +109,9 @@ class ECToNASCallback(FittedSearch, keras.callbacks.Callback):  # type: ignore[m
         start = network_of(self.model, nonnegative_input=session.start.nonnegative_input)
         session.start = start
         # In steps of the search, whose minibatches may have another size.
-        n_epochs = int(self.model.optimizer.iterations) / (self.params.get("steps") or session.data.steps_per_epoch)
+        optimizer = self.model.optimizer
+        n_steps = int(optimizer.iterations) * (getattr(optimizer, "gradient_accumulation_steps", None) or 1)
+        n_epochs = n_steps / (self.params.get("steps") or session.data.steps_per_epoch)
         session.start_step = round(n_epochs * session.data.steps_per_epoch)
         search = session.run()
         if search.best != 0:

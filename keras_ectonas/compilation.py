@@ -76,6 +76,11 @@ class Compilation:
         return optimizer
 
     @property
+    def averages_weights(self) -> bool:
+        """Whether the optimizer puts averages of the weights in their place when a training ends."""
+        return bool(self.new_optimizer().use_ema)
+
+    @property
     def loss_name(self) -> str:
         """The loss in snake case, of an object its class or the one of Keras' that it derives from.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from .final_training import learns_by_heart, n_parts, shorter_trainings, steps_left
 from .lineage import Candidate, ancestry
@@ -61,17 +61,23 @@ class FinalPhase(SearchWork):
         if dropped is not None and any(learns_by_heart(end, epoch, self.loss_ratio) for end in ends):
             network, text = dropped[0], f"dropout of {self.settings.final_dropout:g} before {dropped[1].name}; {text}"
         self._join_final(best, text, network)
-        self.parts = n_parts(self._outlook(), steps_left(self._outlook(), ancestry(self.candidates, best.id)))
+        steps = steps_left(self._outlook(), ancestry(self.candidates, best.id))
+        self.parts = n_parts(self._outlook(), steps) if self.in_parts else 1
 
     def _train_to_the_end(self, last: Candidate) -> None:
-        """The next part, with a learning rate that falls to zero in the last one."""
-        line, before = ancestry(self.candidates, last.id), last.steps
-        steps = steps_left(self._outlook(), line[-1:] if before else line[:-1])
-        part, falls_to = math.ceil(steps / self.parts), self.rate * (1 - 1 / self.parts)
-        order = Order(last.id, part, in_all=before + steps)
+        """The next part, of whole epochs but for the last one, in which the learning rate falls to zero."""
+        before, line = replace(last, records=list(last.records)), ancestry(self.candidates, last.id)
+        left, epoch = steps_left(self._outlook(), line[-1:] if last.steps else line[:-1]), self.ledger.steps_per_epoch
+        steps = left if self.parts == 1 else min(left, max(1, round(left / self.parts / epoch)) * epoch)
+        falls_to = self.rate * (1 - 1 / self.parts)
+        order = Order(last.id, steps, in_all=last.steps + left)
         self._train([order], "final training", rates=(self.rate, falls_to))
+        if last.status == "failed" and before.score is not None:
+            # What it had come to may still win.
+            before.seconds, before.remark = last.seconds, f"in its final training: {last.remark}"
+            self.candidates[last.id] = before
         # Fewer steps than asked for: a callback, the time or a failure has ended it.
-        is_over = last.steps < before + part or not self.ledger.left
+        is_over = self.candidates[last.id].steps < before.steps + steps or not self.ledger.left
         self.parts, self.rate = 0 if is_over else self.parts - 1, falls_to
 
     def _end_of_budget(self) -> None:

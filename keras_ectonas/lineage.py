@@ -187,7 +187,10 @@ class Candidate:
         return int(sequence.generate_state(1)[0])
 
     def book(self, outcome: TrainingOutcome, rolling_epochs: int) -> None:
-        """What a training has made of it; the score is a mean over so many last epochs of that training."""
+        """What a training has made of it; the score is a mean over so many last epochs of that training.
+
+        Where the last one was looked at twice, with other weights put in its place, these alone count.
+        """
         self.steps += outcome.steps
         self.seconds += outcome.seconds
         self.records.extend(outcome.records)
@@ -199,6 +202,8 @@ class Candidate:
         self.network = outcome.network
         if outcome.records:
             last = outcome.records[-rolling_epochs:]
+            if len(last) > 1 and last[-1].step == last[-2].step:
+                last = last[-1:]
             self.score = sum(record.score for record in last) / len(last)
 
 

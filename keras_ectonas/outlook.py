@@ -82,10 +82,14 @@ class Outlook:
         return self.is_over or self.finish_is_due or self.free < self.ledger.free
 
     def last_steps(self, seconds: float, steps: int) -> int:
-        """How many steps fit into all that is left, if `steps` of the kind took so many `seconds`."""
-        if self.seconds_left is None or seconds <= 0:
+        """How many steps fit into all that is left, if `steps` of the kind took so many `seconds`.
+
+        Without any, by the pace of the whole search.
+        """
+        pace = seconds / steps if steps and seconds > 0 else self._pace
+        if self.seconds_left is None or pace is None:
             return self.ledger.left
-        return max(1, min(self.ledger.left, int(_SAFETY * self.seconds_left * steps / seconds)))
+        return max(1, min(self.ledger.left, int(_SAFETY * self.seconds_left / pace)))
 
     @property
     def _pace(self) -> float | None:

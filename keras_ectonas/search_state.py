@@ -47,6 +47,9 @@ class SearchState:
         Differences in score, as shares, that may be luck.
     loss_ratio : float
         What the loss on the rows to train on would be to that on the validation rows by the weights of the rows alone.
+    in_parts : bool
+        Whether a training may be done in parts without another result: not where Keras' callbacks see each begin and
+        end, or the optimizer averages weights until then.
     clock : callable
         Seconds.
     callbacks : sequence of SearchCallback
@@ -78,6 +81,7 @@ class SearchState:
     start_step: int = 0
     tolerance: float = 0.0
     loss_ratio: float = 1.0
+    in_parts: bool = True
     clock: Callable[[], float] = time.monotonic
     callbacks: Sequence[SearchCallback] = ()
 
@@ -100,10 +104,11 @@ class SearchState:
     ended_in: Phase = field(default="warmup", init=False)
     seconds_before: float = field(default=0.0, init=False)
     granted: int = field(default=0, init=False)
+    time_granted: float | None = field(default=None, init=False)
     failed_generations: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self.granted = self.ledger.limit
+        self.granted, self.time_granted = self.ledger.limit, self.settings.max_time
         self.rng = np.random.default_rng(self.seed)
         self._started = self.clock()
         self.candidates.join(None, "start", "start model", self.start, self.generation, self.start_step)
@@ -175,8 +180,9 @@ class SearchState:
     def continue_with(self, state: Mapping[str, Any], additional: bool = False) -> None:
         """Take up a state under the present budget and time limit, and open the search again if it had ended.
 
-        A search that an interrupt, or time before its final training, ended goes on where it was. One that had its
-        final training begins a new generation, from the winner and the parents that still have their weights.
+        A search that an interrupt or a callback ended goes on where it was. Any other has come to its end, and needs
+        more budget or time: one that time ended before its final training goes on where it was, one that had it begins
+        a new generation, from the winner and the parents that still have their weights.
 
         Parameters
         ----------
@@ -198,9 +204,12 @@ class SearchState:
                 f"{state['granted'] / self.ledger.steps_per_epoch:g} epochs: expected as many or more."
             )
         self.take_up(state)
-        self.granted = granted
+        time_before, time = self.time_granted, self.settings.max_time
+        has_more_time = time_before is not None and (time is None or time > time_before)
+        self.granted, self.time_granted = granted, time
         self.ledger.limit += more
-        if self.done:
+        is_broken_off = self.ended_by in ("interrupted", "callback")
+        if self.done and (is_broken_off or more or has_more_time):
             self._open_again()
 
     def _open_again(self) -> None:

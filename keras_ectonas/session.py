@@ -121,6 +121,7 @@ class Session:
             start_step=self.start_step,
             tolerance=self.settings.tolerance / math.sqrt(len(self.data.validation)),
             loss_ratio=self.data.loss_ratio,
+            in_parts=not self._keras_callbacks and not self.blueprint.compilation.averages_weights,
             callbacks=(*self._search_callbacks, *followers),
         )
         try:

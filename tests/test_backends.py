@@ -89,6 +89,17 @@ SEED = """
     print(json.dumps([*found, after, drawn()]))
 """
 
+SAME_JOB = """
+    import json
+    from test_fit_engine import engine_for, job
+    from keras_ectonas.surgery import templates
+
+    engine, network = engine_for()
+    network = network.with_inserted(1, [templates.dropout(network, network.layers[1], 0.3)])
+    outcomes = engine.train([job(network, 7), job(network, 7)])
+    print(json.dumps([outcome.network.fingerprint() for outcome in outcomes]))
+"""
+
 CHOICE = """
     import json, os
     import keras_ectonas
@@ -132,6 +143,12 @@ def test_a_seed_decides_and_the_users_generators_are_left_alone(backend, tmp_pat
     first, second, after, before = run(SEED, tmp_path, KERAS_BACKEND=backend)
     assert first == second
     assert after == before
+
+
+@pytest.mark.parametrize("backend", [needs(name) for name in BACKENDS])
+def test_dropout_is_the_same_in_a_model_that_has_been_trained_before(backend, tmp_path):
+    first, second = run(SAME_JOB, tmp_path, KERAS_BACKEND=backend)
+    assert first == second
 
 
 @pytest.mark.parametrize("backend", [needs(name) for name in BACKENDS[1:]])

@@ -12,7 +12,7 @@ from models import dense_model, table
 from networks import chain, dense
 from test_fit_engine import engine_for, job
 
-from keras_ectonas import ECToNASTrainer, SearchCallback
+from keras_ectonas import ECToNASCallback, ECToNASTrainer, SearchCallback
 from keras_ectonas.budget import Ledger
 from keras_ectonas.engines.callbacks import copied_for
 from keras_ectonas.errors import InputError, InputTypeError
@@ -264,3 +264,14 @@ def test_both_kinds_in_one_list_of_a_trainer():
     assert following.matches
     assert trainer.n_epochs_ <= 8
     assert sum(trainer.candidates_["epochs"]) == pytest.approx(trainer.n_epochs_)
+
+
+@pytest.mark.parametrize("steps", [None, 3])
+def test_a_lineage_begins_after_the_epochs_of_fit_whatever_an_optimizer_puts_together(steps):
+    x, y = table(96)
+    model = dense_model()
+    optimizer = keras.optimizers.SGD(0.01, gradient_accumulation_steps=steps)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    search = ECToNASCallback(x, y, validation_data=(x, y), **QUICK)
+    model.fit(x, y, epochs=2, verbose=0, callbacks=[search])
+    assert search.lineage_[0].epoch == 2.0

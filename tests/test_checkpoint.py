@@ -92,6 +92,7 @@ GIVEN = {
     "start_step",
     "tolerance",
     "loss_ratio",
+    "in_parts",
     "clock",
     "callbacks",
 }

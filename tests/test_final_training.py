@@ -7,10 +7,13 @@ import pytest
 from fake_engine import FakeEngine
 from test_search import PARTS, convolutional_start, finished, search_of
 
+from keras_ectonas.budget import Charge, Ledger
 from keras_ectonas.data import Rows, TrainingData
 from keras_ectonas.final_training import learns_by_heart
 from keras_ectonas.fitness import Objective
 from keras_ectonas.lineage import Candidate, EpochRecord, TrainingOutcome
+from keras_ectonas.outlook import Outlook
+from keras_ectonas.settings import SearchSettings
 
 ACCURACY = Objective("accuracy", is_accuracy=True)
 EPOCH = 10
@@ -196,6 +199,78 @@ def test_whoever_ends_the_long_training_early_ends_it_for_good():
     assert [job.rates for job in engine.jobs[-2:]] == PARTS[:2]
     assert search.ended_by == "budget"
     assert search.ledger.left > 0
+
+    def continued(**knobs):
+        again = search_of(engine, **SETTINGS | knobs)
+        again.continue_with(search.state())
+        again.run()
+        return len(again.candidates) - len(search.candidates)
+
+    # It has come to its end, whatever it left; a limit on its time that is gone, or more budget, lets it go on.
+    assert continued() == 0
+    assert continued(max_time=1e9) == 0
+    assert continued(budget=300) > 0
+
+
+def test_time_is_granted_once():
+    def timed(max_time):
+        return search_of(engine, clock=lambda: sum(0.5 * job.steps for job in engine.jobs) - since, **knobs(max_time))
+
+    def knobs(max_time):
+        return SETTINGS | {"budget": 1000, "max_time": max_time}
+
+    since = 0.0
+    engine = FakeEngine(lambda network, step: 0.5, pace=lambda job: 0.5, loss=lambda step: 0.999**step)
+    search = timed(500.0)
+    search.run()
+    assert (search.ended_by, search.ended_in) == ("max_time", "final")
+    for max_time, goes_on in ((500.0, False), (400.0, False), (900.0, True), (None, True)):
+        since = sum(0.5 * job.steps for job in engine.jobs)
+        again = timed(max_time)
+        again.continue_with(search.state())
+        again.run()
+        assert (len(again.candidates) > len(search.candidates)) == goes_on
+
+
+def test_what_is_not_to_be_done_in_parts_is_one_training():
+    engine = FakeEngine(lambda network, step: 0.5, loss=lambda step: 0.999**step)
+    search = search_of(engine, **SETTINGS)
+    search.in_parts = False
+    search.run()
+    assert engine.jobs[-1].rates == (1.0, 0.0)
+    assert engine.jobs[-1].steps >= 0.4 * 200 * EPOCH
+
+
+def test_a_part_that_fails_does_not_take_the_parts_before_with_it():
+    engine = FakeEngine(
+        lambda network, step: 0.9 if engine.jobs[-1].rates in PARTS else 0.5,
+        fails=lambda job: "diverged" if job.rates == PARTS[2] else "",
+        loss=lambda step: 0.999**step,
+    )
+    search = finished(engine, **SETTINGS)
+    assert search.best == engine.jobs[-1].candidate
+    assert (search.winner().score, search.winner().remark) == (0.9, "in its final training: diverged")
+    assert search.winner().network is not None
+    assert [job.rates for job in engine.jobs[-3:]] == PARTS[:3]
+
+
+def test_the_end_of_those_who_took_no_steps_is_planned_by_the_pace_of_all():
+    ledger = Ledger(1000, EPOCH, [Charge(0, "warm-up", 100)])
+    outlook = Outlook(SearchSettings(max_time=100.0), ledger, elapsed=60.0, worked=20.0)
+    assert outlook.last_steps(0.5, 0) == pytest.approx(0.9 * 40 / 0.2)
+    assert outlook.last_steps(10.0, 100) == pytest.approx(0.9 * 40 / 0.1)
+    assert Outlook(SearchSettings(max_time=100.0), Ledger(1000, EPOCH), 60.0, 0.0).last_steps(0.5, 0) == 1000
+
+
+def test_weights_that_were_put_in_place_of_others_are_scored_alone():
+    def scored(*looks):
+        own = Candidate(0, None, 0, "start", "", 5, 0, None)
+        records = tuple(EpochRecord(step, score, {"val_loss": 1.0}) for step, score in looks)
+        own.book(TrainingOutcome(None, records, 30, 1.0), rolling_epochs=3)
+        return own.score
+
+    assert scored((10, 0.2), (20, 0.4), (30, 0.6)) == pytest.approx(0.4)
+    assert scored((10, 0.2), (20, 0.4), (30, 0.6), (30, 0.1)) == 0.1
 
 
 def test_time_kept_for_the_end_is_not_spent_on_waiting():

@@ -413,7 +413,8 @@ def test_the_best_is_trained_at_the_end_with_a_falling_rate():
     assert [job.rates for job in last] == PARTS
     assert {job.candidate for job in last} == {search.candidates[-1].id}
     assert sum(job.steps for job in last) >= 0.4 * search.ledger.limit - 1
-    assert max(job.steps for job in last) - min(job.steps for job in last) <= 1
+    assert max(job.steps for job in last) - min(job.steps for job in last) < 2 * search.ledger.steps_per_epoch
+    assert all(job.steps % search.ledger.steps_per_epoch == 0 for job in last[:-1])
     assert all(job.rates not in PARTS for job in engine.jobs[:-4])
 
 

@@ -48,6 +48,7 @@ PLAIN_STATE = (
     "seconds",
     "seconds_before",
     "granted",
+    "time_granted",
     "failed_generations",
     "rng",
     "limit",

@@ -157,6 +157,11 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         live.separate_averages()
         self._epoch += n_epochs
 
+    def on_train_begin(self, logs: Any = None) -> None:
+        # Keras may have drawn random numbers while it built the model's programs, which another model has already.
+        if self.live is not None:
+            self.live.reseed(self.job.seed)
+
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if self._batches is not None:
             self._batches.begin(self._epoch + epoch - self._first_epoch)
