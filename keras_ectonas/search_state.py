@@ -229,10 +229,10 @@ class SearchState:
 
     def _undecide(self) -> None:
         """The final trainings go on, and so nobody of those there were has won or lost yet."""
-        ends = [self.candidates[number] for pool in self.pools for number in pool]
-        for own in ends:
+        for own in (self.candidates[number] for pool in self.pools for number in pool):
             if own.status != "failed":
                 own.status = "competing"
+            # All began with the network that was the best before them.
             self.best = self.best if own.parent is None else own.parent
 
     def _dismiss_those_left_out(self) -> None:

@@ -206,7 +206,7 @@ def test_whoever_ends_the_long_training_early_ends_it_for_good():
         again.run()
         return len(again.candidates) - len(search.candidates)
 
-    # It has come to its end, whatever it left; a limit on its time that is gone, or more budget, lets it go on.
+    # It has come to its end, whatever it left: a time limit where there was none is no more of anything.
     assert continued() == 0
     assert continued(max_time=1e9) == 0
     assert continued(budget=300) > 0

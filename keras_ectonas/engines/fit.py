@@ -92,7 +92,6 @@ class FitEngine(Engine):
             while len(self._models) > self._n_kept:
                 self._models.popitem(last=False)
                 self._n_dropped += 1
-        self._models[key].reseed(job.seed)
         return self._models[key]
 
 
