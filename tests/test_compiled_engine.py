@@ -18,6 +18,7 @@ from keras_ectonas.data import Rows, TrainingData, split
 from keras_ectonas.engines import Assignment, FitEngine
 from keras_ectonas.engines.compiled import CompiledEngine, compiler, kernels, reason_against
 from keras_ectonas.engines.compiled.dropout import can_draw, dropout_mask, next_key
+from keras_ectonas.engines.compiled.kernels import convolutions
 from keras_ectonas.engines.compiled.packing import Packing
 from keras_ectonas.engines.compiled.padding import Padding, width_class
 from keras_ectonas.engines.compiled.rows import DeviceRows
@@ -107,25 +108,28 @@ def gradients(function, *arguments):
 
 @settings(max_examples=8, deadline=None)
 @given(
-    lengths=st.lists(st.integers(3, 9), min_size=1, max_size=2),
-    window=st.integers(1, 4),
+    lengths=st.lists(st.integers(3, 9), min_size=1, max_size=3),
+    window=st.integers(1, 5),
     stride=st.integers(1, 2),
     padding=st.sampled_from(["same", "valid"]),
-    channels=st.tuples(st.integers(1, 3), st.integers(1, 4)),
+    channels=st.tuples(st.integers(1, 3), st.integers(1, 2)),
+    groups=st.integers(1, 3),
 )
-def test_convolution_is_that_of_keras(lengths, window, stride, padding, channels):
+def test_convolution_is_that_of_keras(lengths, window, stride, padding, channels, groups):
     axes = len(lengths)
     if padding == "valid":
         window = min(window, *lengths)
     rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.normal(size=(2, *lengths, channels[0])), jnp.float32)
-    kernel = jnp.asarray(rng.normal(size=(*[window] * axes, *channels)), jnp.float32)
+    x = jnp.asarray(rng.normal(size=(2, *lengths, groups * channels[0])), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(*[window] * axes, channels[0], groups * channels[1])), jnp.float32)
     config = {"name": "c", "kernel_size": [window] * axes, "strides": [stride] * axes, "padding": padding}
     geometry = geometry_of(Layer(f"Conv{axes}D", config), x.shape[1:])
     wanted = gradients(lambda x, k: keras.ops.conv(x, k, strides=stride, padding=padding), x, kernel)
-    found = gradients(
-        lambda x, k: kernels.batch_first(kernels.convolution(kernels.batch_last(x), k, geometry)), x, kernel
-    )
+
+    def own(x, kernel):
+        return kernels.batch_first(kernels.convolution(kernels.batch_last_at_once(x), kernel, geometry, groups))
+
+    found = gradients(own, x, kernel)
     for one, other in zip(wanted, found, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-4)
 
@@ -160,11 +164,41 @@ def test_convolution_joined_with_average_pooling(halves, window, padding, channe
         np.testing.assert_allclose(one, other, atol=2e-4)
 
 
-@pytest.mark.parametrize("products_for_a_move", [0, 10**9], ids=["patches", "sum of products"])
+@settings(max_examples=6, deadline=None)
+@given(
+    lengths=st.lists(st.integers(5, 9), min_size=1, max_size=2),
+    dilation=st.integers(1, 2),
+    stride=st.integers(1, 2),
+    padding=st.sampled_from(["same", "valid"]),
+    channels=st.tuples(st.integers(1, 3), st.integers(1, 2)),
+)
+def test_depthwise_convolution_is_that_of_keras(lengths, dilation, stride, padding, channels):
+    stride = 1 if dilation > 1 else stride
+    axes = len(lengths)
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, *lengths, channels[0])), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(*[2] * axes, *channels)), jnp.float32)
+    options = {"strides": stride, "padding": padding, "dilation_rate": dilation}
+    geometry = geometry_of(Layer(f"DepthwiseConv{axes}D", {"name": "c", "kernel_size": 2, **options}), x.shape[1:])
+    wanted = gradients(lambda x, k: keras.ops.depthwise_conv(x, k, **options), x, kernel)
+
+    def own(x, kernel):
+        return kernels.batch_first(kernels.depthwise_convolution(kernels.batch_last(x), kernel, geometry))
+
+    for one, other in zip(wanted, gradients(own, x, kernel), strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("products_for_a_move", "many_taps"),
+    [(0, 1000), (10**9, 1000), (0, 1)],
+    ids=["patches", "sum of products", "patches by a loop"],
+)
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("lengths", [(8,), (6, 9)])
-def test_convolution_in_either_order(lengths, dilation, products_for_a_move, monkeypatch):
-    monkeypatch.setattr(kernels, "_PRODUCTS_FOR_A_MOVE", products_for_a_move)
+def test_convolution_in_every_order(lengths, dilation, products_for_a_move, many_taps, monkeypatch):
+    monkeypatch.setattr(convolutions, "_MANY_TAPS", many_taps)
+    monkeypatch.setattr(convolutions, "_PRODUCTS_FOR_A_MOVE", products_for_a_move)
     axes = len(lengths)
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(3, *lengths, 5)), jnp.float32)
@@ -198,17 +232,20 @@ def test_order_of_a_convolution_by_its_widths():
 
 @settings(max_examples=8, deadline=None)
 @given(
-    lengths=st.lists(st.integers(2, 9), min_size=1, max_size=2),
+    lengths=st.lists(st.integers(2, 9), min_size=1, max_size=3),
     size=st.integers(1, 3),
     stride=st.integers(1, 3),
     padding=st.sampled_from(["same", "valid"]),
     how=st.sampled_from(["Average", "Max"]),
+    n_values=st.sampled_from([2, 10**6]),
 )
-def test_pooling_is_that_of_keras(lengths, size, stride, padding, how):
+def test_pooling_is_that_of_keras(lengths, size, stride, padding, how, n_values):
     axes = len(lengths)
     if padding == "valid":
         size = min(size, *lengths)
-    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, *lengths, 3)), jnp.float32)
+    # Of equal numbers, Keras' gradient goes to the first; where windows overlap, ours is shared between them.
+    n_values = n_values if size == stride and padding == "valid" else 10**6
+    x = jnp.asarray(np.random.default_rng(0).integers(0, n_values, (2, *lengths, 3)) / n_values, jnp.float32)
     config = {"name": "p", "pool_size": [size] * axes, "strides": [stride] * axes, "padding": padding}
     geometry = geometry_of(Layer(f"{how}Pooling{axes}D", config), x.shape[1:])
     compute = kernels.max_pooling if how == "Max" else kernels.average_pooling
@@ -364,6 +401,47 @@ LAYERS = {
         keras.layers.Conv1D(4, 3, padding="causal"),
         keras.layers.AveragePooling1D(2),
         keras.layers.GlobalMaxPooling1D(),
+    ],
+    "causal_dilated": [
+        keras.Input((8, 3)),
+        keras.layers.Conv1D(4, 3, padding="causal", dilation_rate=2, activation="relu"),
+        keras.layers.Flatten(),
+    ],
+    "separable": [
+        keras.Input((6, 6, 2)),
+        keras.layers.SeparableConv2D(
+            4,
+            3,
+            padding="same",
+            depth_multiplier=2,
+            activation="relu",
+            depthwise_regularizer="l2",
+            pointwise_constraint=keras.constraints.MaxNorm(0.3),
+        ),
+        keras.layers.MaxPooling2D(4),
+        keras.layers.Flatten(),
+    ],
+    "separable_series": [
+        keras.Input((9, 3)),
+        keras.layers.SeparableConv1D(4, 3, strides=2, use_bias=False, pointwise_regularizer="l1"),
+        keras.layers.GlobalAveragePooling1D(),
+    ],
+    "frozen_depthwise": [
+        keras.Input((6, 6, 2)),
+        keras.layers.DepthwiseConv2D(3, trainable=False),
+        keras.layers.Flatten(),
+    ],
+    "grouped": [
+        keras.Input((6, 6, 4)),
+        keras.layers.Conv2D(6, 3, groups=2, activation="relu"),
+        keras.layers.Conv2D(6, 2, groups=6),
+        keras.layers.Flatten(),
+    ],
+    "volumes": [
+        keras.Input((5, 5, 5, 2)),
+        keras.layers.Conv3D(3, 2, activation="relu"),
+        keras.layers.MaxPooling3D(2),
+        keras.layers.GlobalAveragePooling3D(),
     ],
     "whole_numbers": [
         keras.Input((8, 8, 2), dtype="uint8"),

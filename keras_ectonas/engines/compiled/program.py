@@ -15,9 +15,10 @@ from jax import lax
 
 from ...bridge import Blueprint, Slot, memory_name, optimizer_places, random_seeds, remembered
 from ...network import Array, Network, Weight
-from .forward import Forward, Place
+from .forward import Forward
 from .head import Head
 from .packing import Packing
+from .stage import Place
 
 __all__ = ["Program", "Result", "Rows"]
 
