@@ -762,6 +762,30 @@ def test_masks_and_half_precision_are_left_to_fit():
         engine.close()
 
 
+@pytest.mark.parametrize(
+    ("layer", "is_left_to_fit"),
+    [
+        (lambda: keras.Sequential([keras.layers.Conv2D(3, 3), keras.layers.Flatten()]), True),
+        (lambda: keras.layers.Conv2DTranspose(3, 3), True),
+        (lambda: keras.layers.TimeDistributed(keras.layers.Conv1D(3, 3)), True),
+        (lambda: keras.layers.Conv2DTranspose(3, 3, trainable=False), False),
+        (lambda: keras.Sequential([keras.layers.Dense(3)]), False),
+        (lambda: keras.layers.TimeDistributed(keras.layers.GRU(3)), False),
+    ],
+)
+def test_convolutions_that_train_slowly_in_a_loop_are_left_to_fit(layer, is_left_to_fit, caplog):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((6, 6, 2)), layer(), keras.layers.Flatten(), keras.layers.Dense(3)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    engine = CompiledEngine(assignment(model, *images(60, (6, 6, 2))))
+    with caplog.at_level(logging.INFO, logger="keras_ectonas"):
+        outcome = engine.train([TrainingJob(0, network_of(model), 0, 2, 0)])[0]
+    engine.close()
+    assert ("slow inside a compiled loop" in caplog.text) == is_left_to_fit
+    assert ("trained by Keras' fit" in caplog.text) == is_left_to_fit
+    assert not outcome.failure
+
+
 def test_a_diverging_candidate_fails_alone():
     model = dense_model()
     model.compile(keras.optimizers.SGD(1e30), "sparse_categorical_crossentropy")

@@ -90,7 +90,7 @@ def _stages(network: Network, blueprint: Blueprint, own_kernels: bool, may_trans
             pooled = joined_pooling(layer, shape, behind, shapes[index + 1])
             stage = own_stage(index, layer, shape, pooled, may_transpose, blueprint)
             used += pooled is not None and stage is not None
-        stages.append(stage or KerasStage(index, blueprint.layer(layer), shape))
+        stages.append(stage or KerasStage(index, blueprint.layer(layer), shape, own_kernels))
         index += used
         is_float = is_float or bool(layer.weights)
     return stages
