@@ -18,10 +18,12 @@ from keras_ectonas.data import Rows, TrainingData, split
 from keras_ectonas.engines import Assignment, FitEngine
 from keras_ectonas.engines.compiled import CompiledEngine, compiler, kernels, reason_against
 from keras_ectonas.engines.compiled.dropout import can_draw, dropout_mask, next_key
+from keras_ectonas.engines.compiled.keras_stage import KerasStage
 from keras_ectonas.engines.compiled.kernels import convolutions
 from keras_ectonas.engines.compiled.packing import Packing
 from keras_ectonas.engines.compiled.padding import Padding, width_class
 from keras_ectonas.engines.compiled.rows import DeviceRows
+from keras_ectonas.engines.compiled.stage import Features
 from keras_ectonas.errors import InputError
 from keras_ectonas.lineage import TrainingJob
 from keras_ectonas.network import Layer
@@ -700,6 +702,12 @@ def test_metrics_of_epochs_of_every_length_come_from_two_programs(monkeypatch):
 
 
 @keras.saving.register_keras_serializable("tests")
+class Halving(keras.layers.Layer):
+    def call(self, inputs, training=False):
+        # The two modes are told apart by a constant alone.
+        return inputs * np.full(3, 0.5 if training else 1.0, "float32")
+
+
 class Counting(keras.layers.Layer):
     """Cannot be traced: it looks at its input's numbers."""
 
@@ -784,6 +792,29 @@ def test_convolutions_that_train_slowly_in_a_loop_are_left_to_fit(layer, is_left
     assert ("slow inside a compiled loop" in caplog.text) == is_left_to_fit
     assert ("trained by Keras' fit" in caplog.text) == is_left_to_fit
     assert not outcome.failure
+
+
+@pytest.mark.parametrize(
+    ("layer", "n_passes"), [(keras.layers.GRU(4), 1), (keras.layers.GRU(4, dropout=0.5), 2), (Halving(), 2)]
+)
+def test_what_training_does_not_change_is_computed_once(layer, n_passes):
+    layer.build((None, 5, 3))
+    stage = KerasStage(0, layer, (5, 3), "float32", on_cpu=True)
+    calls = []
+    called = stage._called
+    stage._called = lambda *arguments, **options: calls.append(0) or called(*arguments, **options)
+    weights = [jnp.asarray(variable) for variable in layer.trainable_variables]
+    state = [jnp.asarray(variable) for variable in layer.non_trainable_variables]
+    x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+    for training in (True, False):
+        calls.clear()
+        outputs, _, _ = stage(weights, state, Features(x), jnp.bool_(training))
+        assert len(calls) == n_passes
+        if not training or n_passes == 1:
+            np.testing.assert_allclose(outputs.values, layer(x, training=False), atol=1e-6)
+    assert (np.asarray(stage(weights, state, Features(x), jnp.bool_(True))[0].values) == outputs.values).all() == (
+        n_passes == 1
+    )
 
 
 def test_a_diverging_candidate_fails_alone():

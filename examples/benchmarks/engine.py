@@ -1,20 +1,23 @@
 """How long does a training step take? The compiled engine against Keras' own fit, on the backend that Keras runs on.
 
-For each of the six topologies of the paper and each shape of images, both engines train the same candidate for some
-epochs, taking turns; the median over the repeats counts, compilation does not. The last line is JSON.
+For each of the six topologies of the paper and each shape of images, or for each of some larger models of other kinds
+(``--typical``), both engines train the same candidate for some epochs, taking turns; the median over the repeats
+counts, compilation does not. The last line is JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import keras
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -32,6 +35,7 @@ from keras_ectonas.surgery.walk import shapes_of
 from keras_ectonas.task import Task
 
 import topologies  # isort: skip
+from typical_models import TYPICAL_MODELS, build_typical  # isort: skip
 
 
 def main() -> None:
@@ -41,18 +45,17 @@ def main() -> None:
     print("| shape | topology | fit, ms | compiled, ms | times faster | GFLOP/s | share of the matrix-product rate |")
     print("|---|---|---|---|---|---|---|")
     speedups, shares = [], []
-    for shape in options.shapes:
-        for name in options.topologies:
-            given, network = case(name, shape, options.rows, options.batch_size)
-            fit, compiled = step_times(given, network, options.epochs, options.repeats)
-            work = 2 * options.batch_size * multiplications(network) / 1e6
-            speedups.append(fit / compiled)
-            shares.append(work / compiled / rate)
-            print(
-                f"| {'x'.join(map(str, shape))} | {name} | {fit:.3f} | {compiled:.3f} | {speedups[-1]:.1f} "
-                f"| {work / compiled:.1f} | {shares[-1]:.2f} |",
-                flush=True,
-            )
+    for shape, name, model in models(options):
+        given, network = candidate(model, options.rows, options.batch_size)
+        fit, compiled = step_times(given, network, options.epochs, options.repeats)
+        work = 2 * options.batch_size * multiplications(network) / 1e6
+        speedups.append(fit / compiled)
+        shares.append(work / compiled / rate)
+        print(
+            f"| {'x'.join(map(str, shape))} | {name} | {fit:.3f} | {compiled:.3f} | {speedups[-1]:.1f} "
+            f"| {work / compiled:.1f} | {shares[-1]:.2f} |",
+            flush=True,
+        )
     result = {
         "geometric_mean_speedup": float(np.exp(np.mean(np.log(speedups)))),
         "smallest_speedup": min(speedups),
@@ -62,11 +65,25 @@ def main() -> None:
     print(json.dumps(result))
 
 
+def models(options: argparse.Namespace) -> Iterator[tuple[tuple[int, ...], str, keras.Sequential]]:
+    """Input shape, name and model of each case, made when it is its turn."""
+    if options.typical:
+        for name, (shape, _) in TYPICAL_MODELS.items():
+            yield shape, name, build_typical(name, 10, seed=0)
+        return
+    for shape, name in itertools.product(options.shapes, options.topologies):
+        yield shape, name, topologies.build(name, shape, 10, seed=0)
+
+
 def case(name: str, shape: tuple[int, ...], n_rows: int, batch_size: int) -> tuple[Assignment, Network]:
-    """A candidate, and random rows to train it on."""
+    """A candidate of one of the paper's topologies, and random rows to train it on."""
+    return candidate(topologies.build(name, shape, 10, seed=0), n_rows, batch_size)
+
+
+def candidate(model: keras.Sequential, n_rows: int, batch_size: int) -> tuple[Assignment, Network]:
+    """The model as a candidate, and random rows to train it on."""
     rng = np.random.default_rng(0)
-    x, y = rng.random((n_rows, *shape)).astype("float32"), rng.integers(0, 10, n_rows)
-    model = topologies.build(name, shape, 10, seed=0)
+    x, y = rng.random((n_rows, *model.input_shape[1:])).astype("float32"), rng.integers(0, 10, n_rows)
     compilation = Compilation.of(model)
     task = Task("index", np.arange(10))
     data = TrainingData(*split(Rows(x, task.encode(y), y), 0.02, task, 0), batch_size)
@@ -130,6 +147,7 @@ def parse() -> argparse.Namespace:
         "--shapes", nargs="+", type=image_shape, default=[(28, 28, 1), (32, 32, 3)], help="28x28x1, ..."
     )
     parser.add_argument("--topologies", nargs="+", default=list(topologies.TOPOLOGIES), choices=topologies.TOPOLOGIES)
+    parser.add_argument("--typical", action="store_true", help="models as people write them, in place of these")
     parser.add_argument("--rows", type=int, default=10000)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=7, help="few are compiled quickly, to slower code")

@@ -90,7 +90,10 @@ def _stages(network: Network, blueprint: Blueprint, own_kernels: bool, may_trans
             pooled = joined_pooling(layer, shape, behind, shapes[index + 1])
             stage = own_stage(index, layer, shape, pooled, may_transpose, blueprint)
             used += pooled is not None and stage is not None
-        stages.append(stage or KerasStage(index, blueprint.layer(layer), shape, own_kernels))
+        if stage is None:
+            dtype = "float32" if is_float else blueprint.input_dtype
+            stage = KerasStage(index, blueprint.layer(layer), shape, dtype, own_kernels)
+        stages.append(stage)
         index += used
         is_float = is_float or bool(layer.weights)
     return stages
