@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import ClassifierTags, RegressorTags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -34,13 +35,18 @@ def _learns_labels(estimator: ECToNASTrainer) -> bool:
     if not hasattr(estimator, "task_"):
         if estimator._kind is not None:
             return estimator._kind == "classification"
-        is_model = isinstance(estimator.model, keras.Model)
-        compiled = (Compilation.of(estimator.model) if is_model else None) or Compilation({}, None)
-        compiled = compiled.changed(loss=estimator.loss)
-        return compiled.loss is None or is_made_for_labels(compiled.loss_name)
+        return _has_loss_for_labels(estimator) is not False
     if not estimator.task_.is_classification:
         raise AttributeError("predict_proba: the model was trained on values, not on labels.")
     return True
+
+
+def _has_loss_for_labels(estimator: ECToNASTrainer) -> bool | None:
+    """What the chosen loss says of the task; None if none is chosen."""
+    is_model = isinstance(estimator.model, keras.Model)
+    compiled = (Compilation.of(estimator.model) if is_model else None) or Compilation({}, None)
+    compiled = compiled.changed(loss=estimator.loss)
+    return None if compiled.loss is None else is_made_for_labels(compiled.loss_name)
 
 
 def _check_same_columns(X: Any, held_out: Any) -> None:
@@ -473,6 +479,12 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        # Of the classes below, scikit-learn's mixins say what they are.
+        is_fitted = hasattr(self, "task_")
+        if self._kind is None and (self.task_.is_classification if is_fitted else _has_loss_for_labels(self)):
+            tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags(multi_label=True)
+        elif self._kind is None and is_fitted:
+            tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
         tags.input_tags.three_d_array = True

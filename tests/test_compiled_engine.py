@@ -166,6 +166,31 @@ def test_convolution_joined_with_average_pooling(halves, window, padding, channe
         np.testing.assert_allclose(one, other, atol=2e-4)
 
 
+@pytest.mark.parametrize(
+    ("lengths", "window", "stride", "groups"),
+    [
+        ((40,), (17,), (4,), 1),
+        ((17, 20), (5, 4), (3, 4), 2),
+        ((21, 18), (4, 7), (1, 2), 1),
+        ((12, 12), (4, 4), (6, 6), 1),
+    ],
+)
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_convolution_of_many_taps_with_strides(lengths, window, stride, groups, padding):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(3, *lengths, 2 * groups)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(*window, 2, 3 * groups)), jnp.float32)
+    options = {"strides": stride, "padding": padding}
+    geometry = geometry_of(Layer(f"Conv{len(lengths)}D", {"name": "c", "kernel_size": window, **options}), x.shape[1:])
+
+    def own(x, kernel):
+        return kernels.batch_first(kernels.convolution(kernels.batch_last(x), kernel, geometry, groups))
+
+    wanted = gradients(lambda x, k: keras.ops.conv(x, k, **options), x, kernel)
+    for one, other in zip(wanted, gradients(own, x, kernel), strict=True):
+        np.testing.assert_allclose(one, other, atol=5e-4)
+
+
 @settings(max_examples=6, deadline=None)
 @given(
     lengths=st.lists(st.integers(5, 9), min_size=1, max_size=2),
@@ -445,6 +470,22 @@ LAYERS = {
         keras.layers.MaxPooling3D(2),
         keras.layers.GlobalAveragePooling3D(),
     ],
+    "activation_that_draws": [
+        keras.Input((6,)),
+        keras.layers.Dense(16, activation=keras.layers.Dropout(0.9)),
+        keras.layers.Dense(5, activation=keras.layers.LeakyReLU(0.3)),
+    ],
+    "strides": [
+        keras.Input((40, 2)),
+        keras.layers.Conv1D(4, 18, strides=4, padding="same", activation="relu"),
+        keras.layers.MaxPooling1D(10),
+        keras.layers.Flatten(),
+    ],
+    "long_pooling": [keras.Input((90, 2)), keras.layers.AveragePooling1D(70), keras.layers.Flatten()],
+    "normalized_whole_numbers": [
+        keras.Input((6,), dtype="int16"),
+        keras.layers.BatchNormalization(),
+    ],
     "whole_numbers": [
         keras.Input((8, 8, 2), dtype="uint8"),
         keras.layers.AveragePooling2D(2),
@@ -480,6 +521,8 @@ def test_layers(kind):
     rng = np.random.default_rng(0)
     shape = (60, *model.input_shape[1:])
     x = rng.integers(0, 8, shape) if kind in ("embedding", "whole_numbers") else rng.normal(size=shape)
+    if kind == "normalized_whole_numbers":
+        x = x * 2000
     fitted, compiled = trained_by_both(model, x.astype(model.inputs[0].dtype), rng.integers(0, 3, 60))
     assert_alike(fitted, compiled)
 
@@ -815,6 +858,26 @@ def test_what_training_does_not_change_is_computed_once(layer, n_passes):
     assert (np.asarray(stage(weights, state, Features(x), jnp.bool_(True))[0].values) == outputs.values).all() == (
         n_passes == 1
     )
+
+
+@pytest.mark.parametrize("layer", [keras.layers.DepthwiseConv2D(3), keras.layers.SeparableConv2D(2, 3)])
+def test_whole_numbers_that_keras_refuses_are_refused(layer):
+    model = keras.Sequential([keras.Input((6, 6, 2), dtype="uint8"), layer, keras.layers.Flatten()])
+    model.add(keras.layers.Dense(3, activation="softmax"))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x = np.random.default_rng(0).integers(0, 255, (60, 6, 6, 2)).astype("uint8")
+    engine = CompiledEngine(assignment(model, x, np.arange(60) % 3))
+    outcome = engine.train([TrainingJob(0, network_of(model), 0, 2, 0)])[0]
+    engine.close()
+    assert "dtypes" in outcome.failure
+
+
+def test_half_precision_inputs_become_single_precision():
+    model = keras.Sequential([keras.Input((8,), dtype="float16"), keras.layers.BatchNormalization()])
+    model.add(keras.layers.Dense(3, activation="softmax"))
+    model.compile(keras.optimizers.SGD(0.05), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    x = np.random.default_rng(0).normal(300, 100, (60, 8)).astype("float16")
+    assert_alike(*trained_by_both(model, x, np.arange(60) % 3))
 
 
 def test_a_diverging_candidate_fails_alone():

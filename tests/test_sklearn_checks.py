@@ -3,6 +3,9 @@
 import keras
 import numpy as np
 import pytest
+from sklearn.base import is_classifier, is_regressor
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from keras_ectonas import ECToNASClassifier, ECToNASRegressor, ECToNASTrainer
@@ -38,6 +41,25 @@ class NetworkFor:
 )
 def test_estimator(estimator, check):
     check(estimator)
+
+
+def test_a_trainer_is_a_classifier_as_soon_as_that_is_known():
+    x = np.random.default_rng(0).normal(size=(60, 6)).astype("float32")
+    y = np.where(x[:, 0] > 0, "up", "down")
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(2, activation="softmax")])
+    knobs = {"budget": 2, "verbose": 0, "max_children": 1, "random_state": 0}
+    assert not is_classifier(ECToNASTrainer(model, **knobs))
+    assert is_classifier(ECToNASTrainer(model, **knobs).fit(x, y))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    trainer = ECToNASTrainer(model, **knobs)
+    assert is_classifier(trainer)
+    assert np.isfinite(cross_val_score(trainer, x, y, cv=2, scoring="roc_auc")).all()
+    assert CalibratedClassifierCV(trainer, cv=2).fit(x, y).predict_proba(x).shape == (60, 2)
+    model.compile("sgd", "mean_squared_error")
+    assert not is_classifier(ECToNASTrainer(model, **knobs))
+    fitted = ECToNASTrainer(model, **knobs).fit(x, x[:, :2])
+    assert is_regressor(fitted)
+    assert not is_classifier(fitted)
 
 
 def test_fresh_weights_are_the_default():

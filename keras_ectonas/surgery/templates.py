@@ -35,9 +35,13 @@ def dense(network: Network, like: Layer, kernel: Array, bias: Array | None, acti
 
 
 def convolution(network: Network, like: Layer, n_channels: int, window: tuple[int, ...]) -> Layer:
-    """A convolution with bias that hands each of `n_channels` on unchanged."""
+    """A convolution with bias that hands each of `n_channels` on unchanged.
+
+    Among causal convolutions it is causal: no step may come to see those behind it.
+    """
+    is_causal = any(own.config.get("padding") == "causal" for own in network.layers)
     kernel = np.zeros((*window, n_channels, n_channels))
-    kernel[tuple(size // 2 for size in window)] = np.eye(n_channels)
+    kernel[tuple(size - 1 if is_causal else size // 2 for size in window)] = np.eye(n_channels)
     kind = f"Conv{len(window)}D"
     config = _config(
         network,
@@ -46,7 +50,7 @@ def convolution(network: Network, like: Layer, n_channels: int, window: tuple[in
         filters=int(n_channels),
         kernel_size=list(window),
         strides=[1] * len(window),
-        padding="same",
+        padding="causal" if is_causal else "same",
         data_format="channels_last",
         activation="linear",
         use_bias=True,

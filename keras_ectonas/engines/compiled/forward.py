@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 import keras
 
 from ...bridge import Blueprint
 from ...network import Network
 from ...surgery.walk import shapes_of
 from .keras_stage import KerasStage
-from .own_stages import POOLINGS, joined_pooling, own_stage
+from .own_stages import NEED_FLOATS, joined_pooling, own_stage
 from .stage import Array, Features, Stage
 
 __all__ = ["Forward"]
@@ -62,7 +63,8 @@ class Forward:
         x : array of shape (batch, ...)
         training : bool scalar
         """
-        features = Features(x)
+        # As each of Keras' layers would do.
+        features = Features(x.astype("float32") if jnp.issubdtype(x.dtype, jnp.floating) else x)
         new_state: list[Array] = []
         penalty: Array | float = 0.0
         trainable, state = list(trainable), list(state)
@@ -78,7 +80,7 @@ class Forward:
 def _stages(network: Network, blueprint: Blueprint, own_kernels: bool, may_transpose: bool) -> list[Stage]:
     shapes = shapes_of(network)
     stages: list[Stage] = []
-    # Whole numbers are pooled as Keras pools them, until a layer with weights has made them floats.
+    # Whole numbers are left to Keras where it treats them otherwise, until a layer with weights has made them floats.
     is_float = bool(keras.backend.is_float_dtype(blueprint.input_dtype))
     index = 0
     while index < len(network.layers):
@@ -86,7 +88,7 @@ def _stages(network: Network, blueprint: Blueprint, own_kernels: bool, may_trans
         behind = network.layers[index + 1] if index + 1 < len(network.layers) else None
         stage: Stage | None = None
         used = 1
-        if own_kernels and None not in shape and (is_float or layer.kind not in POOLINGS):
+        if own_kernels and None not in shape and (is_float or layer.kind not in NEED_FLOATS):
             pooled = joined_pooling(layer, shape, behind, shapes[index + 1])
             stage = own_stage(index, layer, shape, pooled, may_transpose, blueprint)
             used += pooled is not None and stage is not None

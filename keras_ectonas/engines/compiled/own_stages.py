@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import jax.numpy as jnp
 import keras
@@ -19,7 +20,7 @@ from . import kernels
 from .dropout import can_draw, dropout_mask, next_key
 from .stage import Array, Features, Place, Stage
 
-__all__ = ["POOLINGS", "joined_pooling", "own_stage"]
+__all__ = ["NEED_FLOATS", "joined_pooling", "own_stage"]
 
 
 def _names(pattern: str, axes: Sequence[int]) -> frozenset[str]:
@@ -28,12 +29,15 @@ def _names(pattern: str, axes: Sequence[int]) -> frozenset[str]:
 
 _CONVOLUTIONS = _names("Conv{}D", (1, 2, 3))
 _BY_CHANNEL = _names("DepthwiseConv{}D", (1, 2)) | _names("SeparableConv{}D", (1, 2))
-POOLINGS = _names("AveragePooling{}D", (1, 2, 3)) | _names("MaxPooling{}D", (1, 2, 3))
-"""Kinds of layers."""
+_POOLINGS = _names("AveragePooling{}D", (1, 2, 3)) | _names("MaxPooling{}D", (1, 2, 3))
+NEED_FLOATS = _BY_CHANNEL | _POOLINGS | {"Dropout"}
+"""Kinds of layers that Keras computes in whole numbers, or refuses, where it is given such."""
 
 _GLOBAL = _names("GlobalAveragePooling{}D", (1, 2, 3)) | _names("GlobalMaxPooling{}D", (1, 2, 3))
 _ELEMENTWISE = frozenset({"Activation", "ReLU", "LeakyReLU", "ELU"})
 _KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
+_MOST_TAPS: Final = 64
+"""Of windows without matrix products, which have code for each tap."""
 
 
 def joined_pooling(layer: Layer, shape: Shape, behind: Layer | None, between: Shape) -> Geometry | None:
@@ -52,6 +56,10 @@ def own_stage(
     index: int, layer: Layer, shape: Shape, pooled: Geometry | None, may_transpose: bool, blueprint: Blueprint
 ) -> Stage | None:
     """A stage on kernels of our own; None where Keras' layer serves."""
+    if _has_layer_as_activation(layer):
+        return None
+    if layer.kind in _BY_CHANNEL | _POOLINGS and math.prod(geometry_of(layer, shape).window) > _MOST_TAPS:
+        return None
     if layer.kind in _CONVOLUTIONS | _BY_CHANNEL:
         return _ConvolutionStage(index, layer, shape, pooled is not None) if _is_plain(layer) else None
     if role_of(layer) is Role.WALL:
@@ -60,7 +68,7 @@ def own_stage(
         return _DenseStage(index, layer, transposed=may_transpose and not layer.config.get("kernel_constraint"))
     if layer.kind == "BatchNormalization":
         return _NormalizationStage(index, layer)
-    if layer.kind in POOLINGS:
+    if layer.kind in _POOLINGS:
         return _PoolingStage(layer, shape)
     if layer.kind in _GLOBAL:
         return _GlobalPoolingStage(layer)
@@ -71,6 +79,12 @@ def own_stage(
     if layer.kind in _ELEMENTWISE and is_elementwise(activation_name(layer)):
         return _ElementwiseStage(layer)
     return None
+
+
+def _has_layer_as_activation(layer: Layer) -> bool:
+    """Whether what is called an activation may draw at random or keep a state."""
+    activation = keras.activations.get(layer.config.get("activation"))
+    return isinstance(activation, keras.layers.Layer) and type(activation).__name__ not in _ELEMENTWISE
 
 
 def _is_plain(layer: Layer) -> bool:
@@ -199,7 +213,7 @@ class _NormalizationStage(Stage):
         scales = dict(zip(self._names, trainable, strict=True))
         ones = jnp.ones_like(state[0])
         out, moving = kernels.batch_normalization(
-            x.batch_last(),
+            x.batch_last().astype("float32"),
             scales.get("gamma", ones),
             scales.get("beta", 0.0 * ones),
             (state[0], state[1]),

@@ -42,8 +42,11 @@ def convolution(x: Array, kernel: Array, geometry: Geometry, groups: int = 1) ->
     """
     if groups > 1 and kernel.shape[-2] == 1:
         return depthwise_convolution(x, kernel.reshape(*kernel.shape[:-2], groups, -1), geometry)
-    around, windows = with_margins(x, geometry, 0.0), windows_of(geometry)
-    by_tap = kernel.reshape(-1, *kernel.shape[-2:])
+    around = with_margins(x, geometry, 0.0)
+    if math.prod(geometry.window) >= _MANY_TAPS and any(step > 1 for step in geometry.stride):
+        around, by_tap, windows = _by_phases(around, kernel, geometry)
+    else:
+        by_tap, windows = kernel.reshape(-1, *kernel.shape[-2:]), windows_of(geometry)
     parts = zip(jnp.split(around, groups), jnp.split(by_tap, groups, axis=-1), strict=True)
     return jnp.concatenate([_correlation(channels, matrices, windows) for channels, matrices in parts])
 
@@ -68,6 +71,47 @@ def depthwise_convolution(x: Array, kernel: Array, geometry: Geometry) -> Array:
         for factors, part in zip(kernel.reshape(-1, x.shape[0] * multiplier), seen, strict=True)
     )
     return sum(parts, start=jnp.zeros((), x.dtype))
+
+
+def _by_phases(around: Array, kernel: Array, geometry: Geometry) -> tuple[Array, Array, list[list[slice]]]:
+    """A convolution with strides as one without: the positions within a stride become channels.
+
+    Parameters
+    ----------
+    around : array of shape (channels, *lengths, batch)
+        With its padding.
+    kernel : array of shape (*window, channels / groups, filters)
+    geometry : Geometry
+        Without dilation.
+
+    Returns
+    -------
+    around : array of shape (channels * phases, *positions, batch)
+    by_tap : array of shape (taps, channels / groups * phases, filters)
+    windows : list of list of slice
+    """
+    axes, stride = len(geometry.window), geometry.stride
+    sizes = [-(-size // step) for size, step in zip(geometry.window, stride, strict=True)]
+    counts = [count + size - 1 for count, size in zip(geometry.positions, sizes, strict=True)]
+    missing = [
+        (0, count * step - length) for count, step, length in zip(counts, stride, around.shape[1:-1], strict=True)
+    ]
+    split = padded(around, missing, 0.0).reshape(
+        len(around), *itertools.chain.from_iterable(zip(counts, stride, strict=True)), around.shape[-1]
+    )
+    steps, phases = range(1, 2 * axes, 2), range(2, 2 * axes + 1, 2)
+    split = split.transpose(0, *phases, *steps, 2 * axes + 1).reshape(-1, *counts, around.shape[-1])
+    missing = [(0, size * step - own) for size, step, own in zip(sizes, stride, geometry.window, strict=True)]
+    whole = jnp.pad(kernel, [*missing, (0, 0), (0, 0)]).reshape(
+        *itertools.chain.from_iterable(zip(sizes, stride, strict=True)), *kernel.shape[-2:]
+    )
+    order = [*range(0, 2 * axes, 2), 2 * axes, *range(1, 2 * axes, 2), 2 * axes + 1]
+    by_tap = whole.transpose(order).reshape(math.prod(sizes), -1, kernel.shape[-1])
+    windows = [
+        [slice(i, i + n) for i, n in zip(tap, geometry.positions, strict=True)]
+        for tap in itertools.product(*map(range, sizes))
+    ]
+    return split, by_tap, windows
 
 
 def can_join(convolved: Geometry, pooled: Geometry) -> bool:
