@@ -12,7 +12,7 @@ import keras
 
 from .errors import InputError
 
-__all__ = ["Compilation", "check_loadable", "serialized_optimizer"]
+__all__ = ["Compilation", "check_loadable", "fits_the_labels", "serialized_optimizer"]
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,11 @@ class Compilation:
         if metrics is not None:
             changes["metrics"] = _as_tuple("metrics", metrics)
         return replace(self, **changes)
+
+
+def fits_the_labels(loss: Any) -> bool:
+    """Whether a loss is Keras' short name for the cross entropy that fits the labels."""
+    return isinstance(loss, str) and loss.lower() in ("crossentropy", "ce")
 
 
 def check_loadable(model: keras.Model) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from .bridge import Blueprint, network_of
 from .checkpoint import Folder
-from .compilation import Compilation
+from .compilation import Compilation, fits_the_labels
 from .errors import InputError
 from .few_steps import learning_rate, with_prompt_statistics
 from .incoming import Kind, incoming
@@ -182,7 +182,7 @@ def _task_and_compilation(
 ) -> tuple[Task, Compilation]:
     base = compiled or Compilation({}, None)
     base = base.changed(parameters["optimizer"], parameters["loss"], parameters["metrics"])
-    if isinstance(base.loss, str) and base.loss.lower() in ("crossentropy", "ce"):
+    if fits_the_labels(base.loss):
         # Keras finds out which one fits when it sees targets and outputs.
         base, kind = replace(base, loss=None), kind or "classification"
     loss_name = None if base.loss is None else base.loss_name

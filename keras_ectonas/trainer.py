@@ -13,7 +13,7 @@ from sklearn.utils import ClassifierTags, RegressorTags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .compilation import Compilation, check_loadable
+from .compilation import Compilation, check_loadable, fits_the_labels
 from .data import checked_array, checked_targets
 from .engines.fit import outputs_of
 from .errors import InputError
@@ -42,11 +42,18 @@ def _learns_labels(estimator: ECToNASTrainer) -> bool:
 
 
 def _has_loss_for_labels(estimator: ECToNASTrainer) -> bool | None:
-    """What the chosen loss says of the task; None if none is chosen."""
+    """What the chosen loss says of the task; None if none is chosen, or none that can be told."""
     is_model = isinstance(estimator.model, keras.Model)
     compiled = (Compilation.of(estimator.model) if is_model else None) or Compilation({}, None)
     compiled = compiled.changed(loss=estimator.loss)
-    return None if compiled.loss is None else is_made_for_labels(compiled.loss_name)
+    if compiled.loss is None:
+        return None
+    if fits_the_labels(compiled.loss):
+        return True
+    try:
+        return is_made_for_labels(compiled.loss_name)
+    except InputError:  # ``fit`` says what is wrong with it.
+        return None
 
 
 def _check_same_columns(X: Any, held_out: Any) -> None:

