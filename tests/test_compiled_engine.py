@@ -744,13 +744,13 @@ def test_metrics_of_epochs_of_every_length_come_from_two_programs(monkeypatch):
     fit.close()
 
 
-@keras.saving.register_keras_serializable("tests")
 class Halving(keras.layers.Layer):
     def call(self, inputs, training=False):
         # The two modes are told apart by a constant alone.
         return inputs * np.full(3, 0.5 if training else 1.0, "float32")
 
 
+@keras.saving.register_keras_serializable("tests")
 class Counting(keras.layers.Layer):
     """Cannot be traced: it looks at its input's numbers."""
 

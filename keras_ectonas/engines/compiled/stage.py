@@ -5,14 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from . import kernels
+from .kernels.layout import Array
 
 __all__ = ["Array", "Features", "Place", "Stage"]
-
-Array: TypeAlias = Any
-"""A ``jax.Array``, concrete or traced."""
 
 
 class Place(NamedTuple):
