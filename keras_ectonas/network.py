@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Layer", "Network", "Shape", "Weight"]
+__all__ = ["Array", "Layer", "Network", "Shape", "Weight", "somewhere"]
 
 Array = NDArray[Any]
 Shape = tuple[int | None, ...]
@@ -238,3 +238,10 @@ def _has_regularizer(config: Any) -> bool:
             for key, value in config.items()
         )
     return isinstance(config, (list, tuple)) and any(map(_has_regularizer, config))
+
+
+def somewhere(config: Any, holds: Callable[[Mapping[str, Any]], bool]) -> bool:
+    """Whether `holds` is true of a layer's configuration, or of one within it, as of a model inside the model."""
+    if isinstance(config, Mapping):
+        return holds(config) or any(somewhere(value, holds) for value in config.values())
+    return isinstance(config, (list, tuple)) and any(somewhere(value, holds) for value in config)

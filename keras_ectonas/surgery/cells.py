@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..errors import SurgeryError
-from ..network import Array, Layer, Network, Shape
+from ..network import Array, Layer, Network, Shape, somewhere
 from ..rules import Role, producer_rule, role_of, rule_for
 from . import templates
 from .positions import Aggregation, Pooling, flattened_consumer, resized_rows
@@ -100,17 +100,14 @@ def _is_masked(layers: Sequence[Layer]) -> bool:
     """Whether what the last of `layers` gives has a mask, as far as configurations tell."""
     masked = False
     for layer in layers:
-        masked = (masked and not _is_convolution(layer) and "Pooling" not in layer.kind) or _makes_mask(layer.config)
+        masked = masked and not _is_convolution(layer) and "Pooling" not in layer.kind
+        masked = masked or somewhere(layer.config, _makes_mask)
         masked = masked or layer.kind == "Masking"
     return masked
 
 
-def _makes_mask(config: Any) -> bool:
-    """Whether a layer's configuration, or that of a layer within it, asks for a mask."""
-    if isinstance(config, Mapping):
-        is_maker = bool(config.get("mask_zero")) or config.get("class_name") == "Masking"
-        return is_maker or any(map(_makes_mask, config.values()))
-    return isinstance(config, (list, tuple)) and any(map(_makes_mask, config))
+def _makes_mask(config: Mapping[str, Any]) -> bool:
+    return bool(config.get("mask_zero")) or config.get("class_name") == "Masking"
 
 
 def _spatial_axes(layer: Layer) -> int | None:

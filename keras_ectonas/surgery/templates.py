@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..network import Array, Layer, Network, Weight
+from ..network import Array, Layer, Network, Weight, somewhere
 
 __all__ = [
     "BATCH_NORMALIZATION_EPSILON",
@@ -39,7 +39,9 @@ def convolution(network: Network, like: Layer, n_channels: int, window: tuple[in
 
     Among causal convolutions it is causal: no step may come to see those behind it.
     """
-    is_causal = len(window) == 1 and any(_is_causal(own.config) for own in network.layers)
+    is_causal = len(window) == 1 and any(
+        somewhere(own.config, lambda config: config.get("padding") == "causal") for own in network.layers
+    )
     kernel = np.zeros((*window, n_channels, n_channels))
     kernel[tuple(size - 1 if is_causal else size // 2 for size in window)] = np.eye(n_channels)
     kind = f"Conv{len(window)}D"
@@ -96,13 +98,6 @@ def activation(network: Network, like: Layer, function: str) -> Layer:
 
 def dropout(network: Network, like: Layer, rate: float) -> Layer:
     return Layer("Dropout", _config(network, "dropout", like, rate=rate, seed=None, noise_shape=None))
-
-
-def _is_causal(config: Any) -> bool:
-    """Whether a layer's configuration, or that of a layer within it, asks for causal padding."""
-    if isinstance(config, Mapping):
-        return config.get("padding") == "causal" or any(map(_is_causal, config.values()))
-    return isinstance(config, (list, tuple)) and any(map(_is_causal, config))
 
 
 def _config(network: Network, stem: str, like: Layer, **options: Any) -> Mapping[str, Any]:
