@@ -19,6 +19,7 @@ from .incoming import Kind, incoming
 from .network import Array, Layer, Network, Shape
 from .rules.activations import activation_name
 from .scoring import resolve_scoring
+from .second_start import second_start
 from .session import Session, check_choices, n_workers, settings_from
 from .settings import CALIBRATED_RECOVERY_EPOCHS, RECOVERY_EPOCHS, SearchSettings
 from .start import start_model
@@ -63,7 +64,7 @@ def prepared_session(
     began = time.monotonic()
     settings = _settings(parameters)
     check_choices(parameters["surgery"], parameters["engine"], parameters["verbose"], parameters["batch_size"])
-    for name in ("keep_weights", "resume", "warm_start"):
+    for name in ("keep_weights", "multi_start", "resume", "warm_start"):
         if not isinstance(parameters[name], (bool, np.bool_)):
             raise InputError(f"{name}={parameters[name]!r}: expected True or False.")
     callbacks = _checked_callbacks(parameters["callbacks"])
@@ -86,6 +87,9 @@ def prepared_session(
         compilation = compilation.changed(optimizer=keras.optimizers.Adam(learning_rate(data.steps_per_epoch)))
     scoring = resolve_scoring(parameters["scoring"], compilation, task, weighted=data.validation.weights is not None)
     scoring.check(task, data.validation.labels, data.validation.weights)
+    other = None
+    if _may_have_another_start(parameters) and (scoring.objective.is_accuracy or not start.is_penalised):
+        other = second_start(model, start, rows.x, seed, size_counts, settings.max_params)
     session = Session(
         start,
         Blueprint.of(model, compilation),
@@ -99,6 +103,7 @@ def prepared_session(
         seed,
         parameters["verbose"],
         n_workers(parameters["n_jobs"]),
+        second_start=None if other is None else with_prompt_statistics(other, data.steps_per_epoch),
         checkpoint=checkpoint,
         before=None if before is None else before.state,
         ending=ending,
@@ -107,6 +112,10 @@ def prepared_session(
         _check_same(before.identity, session.identity())
     session.seconds_to_prepare = time.monotonic() - began
     return session
+
+
+def _may_have_another_start(parameters: Mapping[str, Any]) -> bool:
+    return parameters["multi_start"] and parameters["model"] is not None and not parameters["keep_weights"]
 
 
 class Ended(NamedTuple):

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 from .errors import SearchError, SurgeryError
 from .final_phase import FinalPhase
-from .limits import REMOVALS, shrunk
+from .first_phase import FirstPhase
 from .lineage import Candidate, Match, Refusal
 from .planning import Plan, planned
 from .proposals import Proposal, proposals, reason_to_refuse
 from .search_work import Order
 from .surgery import Operated
 from .tournament import pairings
-from .warmup import most_steps, next_part
 
 __all__ = ["Search"]
 
@@ -38,7 +36,7 @@ class _Made(NamedTuple):
     operated: Operated
 
 
-class Search(FinalPhase):
+class Search(FirstPhase, FinalPhase):
     """A search under way: `step` takes it from one phase to the next, or on within it.
 
     Parameters and attributes are those of `SearchState`.
@@ -75,7 +73,7 @@ class Search(FinalPhase):
         self._stopping = True
 
     def step(self) -> None:
-        """Go on by one phase, or by one part of the warm-up, one round of matches or one part of the final training."""
+        """Go on by one phase, or by one part of a first or final training, or one round of matches."""
         if not self._is_beginning:
             outlook = self._outlook()
             keeps_time = self._is_searching and self.settings.kept_share > 0
@@ -93,6 +91,8 @@ class Search(FinalPhase):
                 self._warm_up()
             case "shrinking":
                 self._shrink()
+            case "second_start":
+                self._try_second_start()
             case "mutation":
                 self._mutate()
             case "within_mutations":
@@ -103,42 +103,6 @@ class Search(FinalPhase):
                 self._train_the_best()
 
     # The phases of Algorithm 1.
-
-    def _warm_up(self) -> None:
-        """One part of the start model's training before its first changes."""
-        start, outlook = self.candidates[0], self._outlook()
-        before = replace(start, records=list(start.records))
-        steps = next_part(outlook, start)
-        if steps or start.score is None:
-            self._train([Order(0, steps, in_all=most_steps(outlook))], "warm-up")
-            if start.status == "failed":
-                if before.score is None:
-                    advice = (
-                        " A lower learning rate, or scaled inputs, may help." if "loss became" in start.remark else ""
-                    )
-                    raise SearchError(f"The start model cannot be trained: {start.remark}.{advice}")
-                # It goes on from where it could be trained.
-                before.seconds, before.remark = start.seconds, f"in its warm-up: {start.remark}"
-                self.candidates[0] = before
-            self.parents, self.candidates[0].status = [0], "parent"
-        # Fewer steps than asked for: a callback, the time or a failure has ended the warm-up.
-        if not steps or self.candidates[0].steps < before.steps + steps:
-            self.phase = "shrinking" if self._start_is_too_large else "mutation"
-
-    def _shrink(self) -> None:
-        """A start above ``max_params`` is made smaller, now that it has learned what is worth keeping."""
-        start = self.candidates[0]
-        operated, description = shrunk(self.candidates.network(0), self.settings.max_params or 0, self.surgery)
-        child = self._join(start, "shrink", description, operated.network)
-        child.remark = operated.remark
-        steps = self.ledger.steps_for(max(self.settings.recovery_epochs.get(name, 0) for name in REMOVALS))
-        self._train([Order(child.id, min(steps, self.ledger.left))], "recovery")
-        if child.status == "failed":
-            raise SearchError(f"The start model, shrunk to max_params, cannot be trained: {child.remark}.")
-        self._dismiss([self.parents], [])
-        start.status, start.network = "lost", None
-        self.parents, self.best, child.status = [child.id], child.id, "parent"
-        self.phase = "mutation"
 
     def _mutate(self) -> None:
         """Mutation phase: make the children."""

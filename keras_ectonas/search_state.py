@@ -24,7 +24,9 @@ from .surgery import Surgery
 __all__ = ["SearchState"]
 
 Train = Callable[[Sequence[TrainingJob]], Sequence[TrainingOutcome]]
-Phase = Literal["warmup", "shrinking", "mutation", "within_mutations", "between_mutations", "final", "done"]
+Phase = Literal[
+    "warmup", "shrinking", "second_start", "mutation", "within_mutations", "between_mutations", "final", "done"
+]
 
 
 @dataclass
@@ -43,6 +45,8 @@ class SearchState:
         Takes a sequence of `TrainingJob` and gives as many `TrainingOutcome` in the same order.
     start_step : int
         Steps that the start model had been trained for before.
+    second_start : Network or None
+        It competes with the start model once that has been trained.
     tolerance : float
         Differences in score, as shares, that may be luck.
     loss_ratio : float
@@ -62,7 +66,8 @@ class SearchState:
     seconds : dict of str to float
         By the clock on the wall, for ``"training"`` and for ``"surgery"``.
     pools : list of list of int
-        Who competes with whom; in the final phase the candidates of all final trainings.
+        Who competes with whom; the second start alone while it is trained, and in the final phase the candidates of all
+        final trainings.
     shorter : list of int
         Steps of the shorter final trainings that are still to come.
     parts : int
@@ -79,6 +84,7 @@ class SearchState:
     seed: int
     train: Train
     start_step: int = 0
+    second_start: Network | None = None
     tolerance: float = 0.0
     loss_ratio: float = 1.0
     in_parts: bool = True
@@ -239,9 +245,10 @@ class SearchState:
         """Those for whom there was no time never had a chance to show what they can do."""
         unscored = self.candidates.unscored(c for pool in self.pools for c in pool)
         self.candidates.dismiss([unscored], [], self.best)
-        self.pools = [left for pool in self.pools if (left := [c for c in pool if c not in unscored])]
-        if not self.pools and self.phase in ("within_mutations", "between_mutations"):
+        left = [own for pool in self.pools if (own := [c for c in pool if c not in unscored])]
+        if self.pools and not left and self.phase in ("second_start", "within_mutations", "between_mutations"):
             self.phase = "mutation"
+        self.pools = left
 
 
 def _names() -> list[str]:

@@ -66,6 +66,8 @@ class Session:
         Candidates trained side by side.
     start_step : int
         Optimizer steps the start has had.
+    second_start : Network or None
+        It competes with the start.
     checkpoint : Folder or None
         Where the search is kept.
     before : mapping or None
@@ -89,6 +91,7 @@ class Session:
     verbose: int = 0
     n_jobs: int = 1
     start_step: int = 0
+    second_start: Network | None = None
     checkpoint: Folder | None = None
     before: Mapping[str, Any] | None = None
     ending: Layer | None = None
@@ -119,6 +122,7 @@ class Session:
             self.seed,
             lambda jobs: self._trained_in_time(engine, search, jobs),
             start_step=self.start_step,
+            second_start=self.second_start,
             tolerance=self.settings.tolerance / math.sqrt(len(self.data.validation)),
             loss_ratio=self.data.loss_ratio,
             in_parts=not self._keras_callbacks and not self.blueprint.compilation.averages_weights,
@@ -150,6 +154,7 @@ class Session:
             "batch_size": str(self.data.batch_size),
             "model": f"{self.start.fingerprint()}, after {self.start_step} steps",
             "data": self.data.fingerprint(),
+            "second start": "none" if self.second_start is None else self.second_start.fingerprint(),
         }
 
     def _opened(self) -> AbstractContextManager[Opened | None]:

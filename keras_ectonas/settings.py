@@ -59,6 +59,7 @@ PAPER: Final[dict[str, Any]] = {
     "match_rate": 1.0,
     "tolerance": 0.0,
     "max_drop": None,
+    "multi_start": False,
     "optimizer": {"class_name": "SGD", "config": {"learning_rate": 0.1}},
     "batch_size": 32,
     "validation_fraction": 0.1,

@@ -18,7 +18,7 @@ from .initial_weights import initialized_by_numpy
 from .network import Array
 from .random_state import untouched_random_state
 
-__all__ = ["default_model", "own_copy", "start_model"]
+__all__ = ["default_model", "inner_layers", "own_copy", "start_model"]
 
 _OF_SEQUENTIAL: Final = ("call", "compute_loss", "compute_metrics", "train_step", "test_step", "predict_step")
 """What a model of another class may do differently."""
@@ -175,15 +175,19 @@ def default_model(
             "model=None: ECToNASTrainer reads what is to be learned off the model. "
             "Give one, or use ECToNASClassifier or ECToNASRegressor."
         )
+    layers = [*inner_layers(x, size_counts), *_head(y, kind)]
+    with initialized_by_numpy(layers):
+        return keras.Sequential([keras.Input(x.shape[1:]), *layers], name="start")
+
+
+def inner_layers(x: Array, size_counts: bool) -> list[keras.layers.Layer]:
+    """What stands before the head of `default_model`, not built yet: its outputs have one axis."""
     shape = x.shape[1:]
-    layers: list[Any] = [keras.Input(shape), _scaling(x)]
     if len(shape) == 1:
-        layers += [keras.layers.Dense(n_units, activation="relu") for n_units in _hidden_units(len(x))]
+        hidden = [keras.layers.Dense(n_units, activation="relu") for n_units in _hidden_units(len(x))]
     else:
-        layers += _cells(shape, is_narrow=size_counts or len(x) < _FEW_ROWS)
-    layers += _head(y, kind)
-    with initialized_by_numpy(layers[1:]):
-        return keras.Sequential(layers, name="start")
+        hidden = _cells(shape, is_narrow=size_counts or len(x) < _FEW_ROWS)
+    return [_scaling(x), *hidden]
 
 
 def _scaling(x: Array) -> keras.layers.Layer:

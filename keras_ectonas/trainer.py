@@ -90,6 +90,12 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         Whether a model's present weights are the start. False draws new ones from its initializers, so that no fold
         of a cross-validation begins with what was learned from its test rows; layers that are not trainable, and
         those without trainable weights, keep theirs. A function's model always keeps its weights.
+    multi_start : bool
+        Whether the start that would be made for the data without a model, with the output layer of `model` and all that
+        stands behind it, is trained as long as `model` before the first changes; the better one goes on. Not with
+        `keep_weights`, where less than three epochs or less than as much again would be left, for models with layers
+        that are not understood, for rows of several shapes, in other than single precision, or where penalties in the
+        loss would decide.
     budget : float
         Epochs over all candidates together; never overspent.
     greediness : float
@@ -248,6 +254,7 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         model: Any = None,
         *,
         keep_weights: bool = False,
+        multi_start: bool = True,
         budget: float = 100,
         greediness: float = 1.0,
         n_parents: int = 2,
@@ -293,6 +300,7 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
     ) -> None:
         self.model = model
         self.keep_weights = keep_weights
+        self.multi_start = multi_start
         self.budget = budget
         self.greediness = greediness
         self.n_parents = n_parents

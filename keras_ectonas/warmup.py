@@ -1,4 +1,4 @@
-"""How long the start model is trained before its first changes: until it has stopped learning fast, unless told.
+"""How long start models are trained before the first changes: until the given one no longer learns fast, or as told.
 
 A network that still learns fast gains more from its next epochs than from a change, and has the whole budget's steps
 to itself while nobody competes.
@@ -12,7 +12,7 @@ from typing import Final
 from .lineage import Candidate, EpochRecord
 from .outlook import Outlook
 
-__all__ = ["most_steps", "next_part"]
+__all__ = ["has_room_for_another", "most_steps", "next_part", "steps_of_another"]
 
 _PART: Final = 0.05
 """Of the horizon."""
@@ -20,27 +20,27 @@ _PART: Final = 0.05
 _LONGEST_PART: Final = 5.0
 _FEWEST_PARTS: Final = 2
 _MOST: Final = 0.5
-"""Of what is not kept for the end."""
+"""Of what is not kept for the end, for all starts together."""
 
 _FAST: Final = 0.05
 """Share of the validation loss, penalties included, that goes from one part to the next."""
 
 
-def next_part(outlook: Outlook, start: Candidate) -> int:
+def next_part(outlook: Outlook, start: Candidate, n_starts: int = 1) -> int:
     """Steps that the start model is trained for before it is looked at again; 0 if its warm-up is over or has no steps.
 
     Without a given length, parts of a twentieth of the budget, of five epochs at most, follow each other as long as
-    each brings the validation loss down by a twentieth, at least two, and at most half of what is not kept for the end.
-    Under a time limit the first part is one epoch.
+    each brings the validation loss down by a twentieth, at least two, and at most half of what is not kept for the end,
+    or a quarter if another start is to have as much. Under a time limit the first part is one epoch.
     """
     settings, ledger = outlook.settings, outlook.ledger
     if settings.warmup_epochs is not None:
-        return 0 if start.steps else _fitting(outlook, start, most_steps(outlook))
+        return 0 if start.steps else _fitting(outlook, start, most_steps(outlook, n_starts))
     part = ledger.steps_for(min(_LONGEST_PART, _PART * outlook.horizon))
     if settings.max_time is not None and not start.steps:
         # An epoch tells the pace, and so what time has room for.
         return _fitting(outlook, start, min(part, ledger.steps_per_epoch))
-    left = most_steps(outlook) - start.steps
+    left = most_steps(outlook, n_starts) - start.steps
     if not start.steps:
         return _fitting(outlook, start, min(part, max(left, 1)))
     if 2 * left < part:
@@ -50,12 +50,37 @@ def next_part(outlook: Outlook, start: Candidate) -> int:
     return 0
 
 
-def most_steps(outlook: Outlook) -> int:
-    """Steps of the whole warm-up, at most."""
+def most_steps(outlook: Outlook, n_starts: int = 1) -> int:
+    """Steps of the whole warm-up of one start, at most."""
     settings, ledger = outlook.settings, outlook.ledger
     if settings.warmup_epochs is not None:
         return ledger.steps_for(settings.warmup_epochs)
-    return ledger.steps_for(_MOST * (1 - settings.kept_share) * outlook.horizon)
+    return ledger.steps_for(_MOST / n_starts * (1 - settings.kept_share) * outlook.horizon)
+
+
+def has_room_for_another(outlook: Outlook, n_steps: int) -> bool:
+    """Whether another start may be trained for `n_steps`, as the first one was.
+
+    Not if they are fewer than the epochs that a score is the mean of, which would show little, or if no more than as
+    much would be left for children.
+    """
+    shortest = outlook.settings.rolling_epochs * outlook.ledger.steps_per_epoch
+    return shortest <= n_steps and 2 * n_steps <= outlook.free
+
+
+def steps_of_another(outlook: Outlook, own: Candidate, n_steps: int) -> int:
+    """Steps that another start is trained for next, up to `n_steps` in all; 0 if it has had them.
+
+    Under a time limit first one epoch, which tells its pace, and then what a quarter of the time that is not kept for
+    the end has room for.
+    """
+    settings, left = outlook.settings, n_steps - own.steps
+    if settings.max_time is None:
+        return left
+    if not own.steps:
+        return min(left, outlook.ledger.steps_per_epoch)
+    seconds = _MOST / 2 * (1 - settings.kept_share) * settings.max_time - own.seconds
+    return max(0, min(left, outlook.free, int(seconds * own.steps / max(own.seconds, 1e-9))))
 
 
 def _fitting(outlook: Outlook, start: Candidate, steps: int) -> int:

@@ -90,6 +90,7 @@ GIVEN = {
     "seed",
     "train",
     "start_step",
+    "second_start",
     "tolerance",
     "loss_ratio",
     "in_parts",
@@ -332,7 +333,8 @@ def add_an_epoch(folder):
 
 def exchange_networks(folder):
     needed = [c["network"] for c in json.loads(newest(folder).read_text())["search"]["candidates"] if c["network"]]
-    shutil.copy(*(folder / "networks" / f"{name}.npz" for name in needed[:2]))
+    first, second, *_ = dict.fromkeys(needed)
+    shutil.copy(*(folder / "networks" / f"{name}.npz" for name in (first, second)))
 
 
 @pytest.mark.parametrize(
