@@ -13,11 +13,14 @@ from .initial_weights import initialized_by_numpy
 from .network import Array, Network
 from .random_state import untouched_random_state
 from .rules import Role, role_of
-from .start import inner_layers
+from .start import inner_layers, moments
 
 __all__ = ["second_start"]
 
 _SCALING: Final = ("Rescaling", "Normalization")
+_LARGE: Final = 5.0
+"""Root mean square of a column that a dense layer had better see scaled."""
+
 _PRECISION: Final = "float32"
 
 
@@ -45,10 +48,11 @@ def second_start(
     Network or None
         None where whoever made the model may have had reasons of which the data say nothing: layers that are not
         understood, rows of several shapes, another precision, outputs that no dense layer makes for a whole row. None
-        as well if it would have more than `max_params`, or be the same as `start`.
+        as well if it would have more than `max_params`, or be the same as `start`; or if the rows are a table whose
+        columns are scaled, where it would be much like any other model.
     """
     head = _head(model, start)
-    if head is None or tuple(model.input_shape[1:]) != x.shape[1:]:
+    if head is None or tuple(model.input_shape[1:]) != x.shape[1:] or (x.ndim == 2 and _is_scaled(x, start)):
         return None
     for is_small in dict.fromkeys((size_counts, True)):
         with untouched_random_state():
@@ -57,6 +61,16 @@ def second_start(
         if max_params is None or made.n_params <= max_params:
             return None if made.architecture() == start.architecture() else made
     return None
+
+
+def _is_scaled(table: Array, start: Network) -> bool:
+    """Whether the first layer with a kernel sees numbers of ordinary size."""
+    kinds = [layer.kind for layer in start.layers]
+    first = next(index for index, layer in enumerate(start.layers) if role_of(layer) is Role.PRODUCER)
+    if {*_SCALING, "BatchNormalization"} & set(kinds[:first]):
+        return True
+    mean, variance = moments(table)
+    return bool((mean**2 + variance).max() <= _LARGE**2)
 
 
 def _head(model: keras.Sequential, start: Network) -> Sequence[keras.layers.Layer] | None:

@@ -18,7 +18,7 @@ from .initial_weights import initialized_by_numpy
 from .network import Array
 from .random_state import untouched_random_state
 
-__all__ = ["default_model", "inner_layers", "own_copy", "start_model"]
+__all__ = ["default_model", "inner_layers", "moments", "own_copy", "start_model"]
 
 _OF_SEQUENTIAL: Final = ("call", "compute_loss", "compute_metrics", "train_step", "test_step", "predict_step")
 """What a model of another class may do differently."""
@@ -198,7 +198,7 @@ def _scaling(x: Array) -> keras.layers.Layer:
     """
     by_channel = x.ndim == 2 or _has_channels(x.shape[1:])
     # Of each feature at each position; one row for a table.
-    means, variances = (part.reshape(-1, x.shape[-1] if by_channel else 1) for part in _moments(x))
+    means, variances = (part.reshape(-1, x.shape[-1] if by_channel else 1) for part in moments(x))
     mean, variance = means.mean(axis=0), variances.mean(axis=0) + means.var(axis=0)
     if x.ndim == 2:
         says_yes_or_no = _says_yes_or_no(x)
@@ -225,8 +225,8 @@ def _says_yes_or_no(table: Array) -> Array:
     return found
 
 
-def _moments(x: Array) -> tuple[Array, Array]:
-    """Mean and variance over the rows in double precision."""
+def moments(x: Array) -> tuple[Array, Array]:
+    """Mean and variance over the rows, in double precision."""
     parts = _parts(x)
     mean = sum(part.sum(axis=0, dtype=np.float64) for part in parts) / len(x)
     return mean, sum(np.square(part - mean).sum(axis=0) for part in parts) / len(x)

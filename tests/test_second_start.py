@@ -261,6 +261,18 @@ def test_there_is_none_where_the_model_knows_what_the_data_do_not_say(reason):
     assert made_for(REASONS[reason]()) is None
 
 
+@pytest.mark.parametrize(
+    ("scale", "before", "has_one"),
+    [(1.0, [], False), (100.0, [], True), (100.0, ["Normalization"], False), (100.0, ["BatchNormalization"], False)],
+)
+def test_a_table_has_one_where_a_column_is_large_and_the_model_does_not_scale_it(scale, before, has_one):
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype("float32")
+    x[:, 2] *= scale
+    scaling = [getattr(keras.layers, name)() for name in before]
+    model = model_of(*scaling, keras.layers.Dense(5), head(), shape=(4,))
+    assert (made_for(model, x) is not None) == has_one
+
+
 def test_scaling_does_not_stand_in_the_way():
     model = model_of(keras.layers.Rescaling(0.5), keras.layers.Flatten(), head())
     assert made_for(model) is not None
