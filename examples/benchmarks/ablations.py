@@ -31,6 +31,7 @@ LEFT_OUT: Final[dict[str, dict[str, Any]]] = {
     "calibrated surgery": {"surgery": "paper"},
     "final training": {"final_share": 0.0},
     "dropout in the final training": {"final_dropout": 0.0},
+    "a second start": {"multi_start": False},
     "small rates at the end of a match": {"match_rate": 1.0},
     "several layers at once": {"joint_step": 0.0},
     "few children": {"max_children": None},
