@@ -14,6 +14,7 @@ from .network import Array, Network
 from .random_state import untouched_random_state
 from .rules import Role, role_of
 from .start import inner_layers, moments
+from .surgery.walk import multiplications
 
 __all__ = ["second_start"]
 
@@ -22,6 +23,8 @@ _LARGE: Final = 5.0
 """Root mean square of a column that a dense layer had better see scaled."""
 
 _PRECISION: Final = "float32"
+_MOST_PRODUCTS: Final = 8_000_000
+"""Multiplications for a row, forward: some ten milliseconds for a step of 32 rows on one core."""
 
 
 def second_start(
@@ -41,24 +44,26 @@ def second_start(
     size_counts : bool
         Whether it is to be small.
     max_params : int or None
-        It is made small if it would have more otherwise.
+        It is made small if it would have more otherwise, or take many times as long as `start`.
 
     Returns
     -------
     Network or None
         None where whoever made the model may have had reasons of which the data say nothing: layers that are not
         understood, rows of several shapes, another precision, outputs that no dense layer makes for a whole row. None
-        as well if it would have more than `max_params`, or be the same as `start`; or if the rows are a table whose
-        columns are scaled, where it would be much like any other model.
+        as well if it would have more than `max_params`, take too long, or be the same as `start`; or if the rows are a
+        table whose columns are scaled, where it would be much like any other model.
     """
     head = _head(model, start)
     if head is None or tuple(model.input_shape[1:]) != x.shape[1:] or (x.ndim == 2 and _is_scaled(x, start)):
         return None
+    most = max(_MOST_PRODUCTS, multiplications(start))
     for is_small in dict.fromkeys((size_counts, True)):
         with untouched_random_state():
             random.seed(seed)
             made = network_of(_with_head(inner_layers(x, is_small), head, model), start.nonnegative_input)
-        if max_params is None or made.n_params <= max_params:
+        is_small_enough = max_params is None or made.n_params <= max_params
+        if is_small_enough and multiplications(made) <= most:
             return None if made.architecture() == start.architecture() else made
     return None
 

@@ -237,6 +237,18 @@ def test_it_keeps_max_params_or_is_left_out():
     assert made_for(flat_model(), x, max_params=narrow.n_params - 1) is None
 
 
+def test_it_takes_no_more_work_than_is_bearable_or_than_the_given_one():
+    def made(side, *before):
+        x = np.zeros((2100, side, side, 1), np.float32) + np.arange(2100, dtype=np.float32)[:, None, None, None]
+        return made_for(model_of(*before, keras.layers.Flatten(), head(), shape=(side, side, 1)), x)
+
+    widths = [layer.config["filters"] for layer in made(32).layers if layer.kind == "Conv2D"]
+    narrow = [layer.config["filters"] for layer in made(64).layers if layer.kind == "Conv2D"]
+    assert (widths, narrow) == ([24, 48, 96], [8, 16, 32, 64])
+    assert made(160) is None
+    assert made(160, keras.layers.Conv2D(90, 5)) is not None
+
+
 FROZEN = keras.layers.Dense(5)
 FROZEN.trainable = False
 REASONS = {

@@ -9,10 +9,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from ..network import Array, Layer, Network, Shape
-from ..rules import producer_rule
+from ..network import Array, Layer, Network
 from .inference import Foreign, outputs_along
-from .walk import shapes_of
+from .walk import multiplications, shapes_of
 
 __all__ = ["Activations"]
 
@@ -51,7 +50,7 @@ class Activations:
         shapes = shapes_of(network)
         most = _NUMBERS_KEPT // sum(math.prod(size or 1 for size in shape) for shape in shapes)
         if not is_parent:
-            most = min(most, _MULTIPLICATIONS // max(1, _multiplications(network, shapes)))
+            most = min(most, _MULTIPLICATIONS // max(1, multiplications(network)))
         return max(1, min(len(self._rows), most))
 
     def before(self, network: Network, index: int, is_parent: bool = True) -> Array:
@@ -76,15 +75,6 @@ class Activations:
             if any(layer.weights for layer in network.layers[:n_shared]):
                 return [inputs[:n_rows] for inputs in known.inputs[: n_shared + 1]]
         return [np.asarray(self._rows[:n_rows], dtype=np.float32)]
-
-
-def _multiplications(network: Network, shapes: Sequence[Shape]) -> int:
-    """In all dense layers and convolutions, for one row."""
-    return sum(
-        layer.value("kernel").size * math.prod(size or 1 for size in shape[:-1])
-        for layer, shape in zip(network.layers, shapes[1:], strict=True)
-        if producer_rule(layer) is not None
-    )
 
 
 def _n_shared(some: Sequence[Layer], others: Sequence[Layer]) -> int:

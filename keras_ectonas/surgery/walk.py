@@ -5,6 +5,7 @@ Whoever changes the features a layer produces must tell every layer up to the ne
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..network import Array, Layer, Network, Shape
 from ..rules import Role, producer_rule, role_of, rule_for
 from ..rules.activations import activation_name, is_nonnegative, keeps_sign
 
-__all__ = ["Path", "consumer_path", "is_linear", "is_nonnegative_at", "rewired", "shapes_of"]
+__all__ = ["Path", "consumer_path", "is_linear", "is_nonnegative_at", "multiplications", "rewired", "shapes_of"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,15 @@ def shapes_of(network: Network) -> list[Shape]:
     for layer in network.layers:
         shapes.append(rule_for(layer).output_shape(layer, shapes[-1]))
     return shapes
+
+
+def multiplications(network: Network) -> int:
+    """In all dense layers and convolutions, forward, for one row."""
+    return sum(
+        layer.value("kernel").size * math.prod(size or 1 for size in shape[:-1])
+        for layer, shape in zip(network.layers, shapes_of(network)[1:], strict=True)
+        if producer_rule(layer) is not None
+    )
 
 
 def consumer_path(network: Network, producer: int) -> Path | None:
