@@ -75,6 +75,7 @@ class FirstPhase(SearchWork):
 
     def _choose_start(self, given: int, made: int) -> None:
         (winner,) = self._leaders([given, made], 1, self.settings.greediness)
+        self._have_met(given, made, winner)
         for loser in {given, made} - {winner}:
             if self.candidates[loser].status != "failed":
                 self.candidates[loser].status = "lost"

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from .errors import SearchError, SurgeryError
 from .final_phase import FinalPhase
 from .first_phase import FirstPhase
-from .lineage import Candidate, Match, Refusal
+from .lineage import Candidate, Refusal
 from .planning import Plan, planned
 from .proposals import Proposal, proposals, reason_to_refuse
 from .search_work import Order
@@ -246,21 +246,14 @@ class Search(FirstPhase, FinalPhase):
         left = []
         for pairs, lucky in drawn:
             winners = [winner for pair in pairs for winner in self._leaders(pair, 1, greediness)]
-            self.matches += [Match(self.generation, self.phase, *pair, _winner_of(pair, winners)) for pair in pairs]
-            self._tell_of_matches(pairs, winners)
+            for pair in pairs:
+                self._have_met(*pair, _winner_of(pair, winners))
             left.append([own for own in lucky if self.candidates[own].status != "failed"] + winners)
         self._dismiss(pools, [candidate for pool in left for candidate in pool])
         return left
 
     def _recovery_steps(self, candidate: int) -> int:
         return self.plan.recovery_steps.get(self.candidates[candidate].mutation, 0)
-
-    def _tell_of_matches(self, pairs: Sequence[tuple[int, int]], winners: Sequence[int]) -> None:
-        for first, second in pairs if self.callbacks else ():
-            players = (self.candidates[first], self.candidates[second])
-            winner = next((player for player in players if player.id in winners), None)
-            for callback in self.callbacks:
-                callback.on_match_end(self, players, winner)
 
 
 def _winner_of(pair: tuple[int, int], winners: Sequence[int]) -> int | None:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from .front import FrontMember, extended_front
 from .judging import Judge
-from .lineage import Candidate, TrainingJob, TrainingOutcome
+from .lineage import Candidate, Match, TrainingJob, TrainingOutcome
 from .network import Network
 from .outlook import Outlook
 from .search_state import SearchState
@@ -71,6 +71,13 @@ class SearchWork(SearchState):
 
     def _dismiss(self, pools: Sequence[Sequence[int]], kept: Sequence[int]) -> None:
         self.candidates.dismiss(pools, kept, self.best)
+
+    def _have_met(self, first: int, second: int, winner: int | None) -> None:
+        """Write a match down, and tell those who follow the search."""
+        self.matches.append(Match(self.generation, self.phase, first, second, winner))
+        players = self.candidates[first], self.candidates[second]
+        for callback in self.callbacks:
+            callback.on_match_end(self, players, None if winner is None else self.candidates[winner])
 
     def _train(self, orders: Sequence[Order], purpose: str, rates: tuple[float, float] = (1.0, 1.0)) -> None:
         """Train candidates, and book it."""

@@ -44,7 +44,8 @@ def _summary(story: Story, account: Account, *, ended_by: str, **_: Any) -> Cont
             "p",
             f"The search went through {winner['generation']:,} generations to the winner, "
             f"{_candidate_words(winner)}, and ended because {ends.get(ended_by, ended_by)}. Scores are {name} on the "
-            f"validation rows; {better} is better. The score of the start is that after its warm-up.",
+            f"validation rows; {better} is better. The score of the start is that after its warm-up."
+            + (" It gave way to a start made for the data." if story.lineage[0].candidate != start["id"] else ""),
         ),
     ]
 
