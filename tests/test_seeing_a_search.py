@@ -176,7 +176,8 @@ def test_lineage_display_shows_scores_sizes_and_changes(pyplot):
     assert display.params_ax_.lines[0].get_ydata()[-1] == trainer.lineage_[-1].n_params
     changes = [entry.description for entry in trainer.lineage_[1:] if entry.mutation != "identity"]
     assert changes
-    assert [text.get_text() for text in display.ax_.texts] == changes
+    assert [text.get_text() for text in display.ax_.texts] == [str(number) for number in range(1, len(changes) + 1)]
+    assert [" ".join(text.get_text().split()) for text in display.ax_.get_legend().get_texts()] == changes
 
 
 def test_front_display_shows_everybody(pyplot):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self, final
@@ -13,6 +14,9 @@ __all__ = ["FamilyTreeDisplay", "LineageDisplay", "MutationDisplay", "ParetoFron
 
 _COLORS = {"winner": "#b5179e", "parent": "#0077b6", "lost": "#9aa5b1", "failed": "#c0392b", "competing": "#9aa5b1"}
 _MARKERS = {"winner": "*", "parent": "o", "lost": ".", "failed": "x", "competing": "."}
+
+
+_LETTERS_A_LINE = 130
 
 
 class _Display(ABC):
@@ -95,13 +99,21 @@ class LineageDisplay(_Display):
         self.params_ax_.set(ylabel="parameters")
         self.params_ax_.set_ylim(bottom=0)
         self.params_ax_.yaxis.label.set_color(_COLORS["winner"])
-        low, high = ax.get_ylim()
-        for epoch, words in self.story.changes():
+        lines = optional_module("matplotlib.lines", "plot")
+        marks = []
+        for number, (epoch, words) in enumerate(self.story.changes(), 1):
             ax.axvline(epoch, color="0.8", linewidth=0.8, zorder=0)
+            # In three heights, because changes can be close to each other.
             ax.annotate(
-                words, (epoch, low + 0.02 * (high - low)), xytext=(2, 0), textcoords="offset points",
-                rotation=90, fontsize=7, color="0.3", va="bottom", parse_math=False,
+                str(number), (epoch, 0.96 - 0.06 * (number % 3)), xycoords=("data", "axes fraction"), fontsize=7,
+                ha="center", va="center", bbox={"boxstyle": "circle", "facecolor": "white", "edgecolor": "0.5"},
             )  # fmt: skip
+            label = textwrap.fill(words, _LETTERS_A_LINE)
+            marks.append(lines.Line2D([], [], color="0.3", linestyle="", marker=f"${number}$", label=label))
+        if marks:
+            below = {"loc": "upper left", "bbox_to_anchor": (0, -0.12), "borderaxespad": 0}
+            for text in ax.legend(handles=marks, fontsize=8, frameon=False, **below).get_texts():
+                text.set_parse_math(False)
 
 
 @final
@@ -142,6 +154,7 @@ class FamilyTreeDisplay(_Display):
                 ax.plot([parent.column, node.column], [parent.row, node.row], zorder=2 if won else 1, **style)
         places = [(c, nodes[c["id"]].column, nodes[c["id"]].row) for c in self.story.candidates]
         self._draw_candidates(ax, places)
+        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set(xlabel="generations from the start model", yticks=[])
         ax.invert_yaxis()
         ax.legend()
