@@ -18,7 +18,7 @@ __all__ = ["ECToNASCallback"]
 
 
 _FROM_THE_MODEL: Final = frozenset(
-    {"model", "keep_weights", "warm_start", "warmup_epochs", "optimizer", "loss", "metrics"}
+    {"model", "keep_weights", "multi_start", "warm_start", "warmup_epochs", "optimizer", "loss", "metrics"}
 )
 
 
@@ -38,8 +38,9 @@ class ECToNASCallback(FittedSearch, keras.callbacks.Callback):  # type: ignore[m
     sample_weight : array-like of shape (rows,), optional
         The search does not see the weights that ``fit`` receives; ``class_weight`` is among the knobs.
     **knobs
-        The parameters of `ECToNASTrainer` but for ``model``, ``keep_weights``, ``warm_start`` and what the model is
-        compiled with. With ``checkpoint`` and ``resume``, ``fit`` must have left the model as it did before.
+        The parameters of `ECToNASTrainer` but for ``model``, ``keep_weights``, ``multi_start``, ``warm_start`` and what
+        the model is compiled with. With ``checkpoint`` and ``resume``, ``fit`` must have left the model as it did
+        before.
 
     Attributes
     ----------

@@ -2,43 +2,49 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from .errors import SearchError
 from .limits import REMOVALS, shrunk
+from .lineage import Candidate
 from .search_work import Order, SearchWork
-from .warmup import has_room_for_another, most_steps, next_part, steps_of_another
+from .warmup import has_room_for_another, leaves_room_for_another, most_steps, next_part, next_part_of_another
 
 __all__ = ["FirstPhase"]
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class FirstPhase(SearchWork):
     """How a search begins. Parameters and attributes are those of `SearchState`."""
 
-    @property
-    def _n_starts(self) -> int:
-        return 1 if self.second_start is None else 2
-
     def _warm_up(self) -> None:
         """One part of the start model's training before its first changes."""
         start, outlook = self.candidates[0], self._outlook()
+        n_starts = 1 if self.second_start is None or not leaves_room_for_another(outlook) else 2
         before = replace(start, records=list(start.records))
-        steps = next_part(outlook, start, self._n_starts)
+        steps = next_part(outlook, start, n_starts)
         if steps or start.score is None:
-            self._train([Order(0, steps, in_all=most_steps(outlook, self._n_starts))], "warm-up")
+            self._train([Order(0, steps, in_all=most_steps(outlook, n_starts))], "warm-up")
             if start.status == "failed":
-                if before.score is None:
-                    advice = (
-                        " A lower learning rate, or scaled inputs, may help." if "loss became" in start.remark else ""
-                    )
-                    raise SearchError(f"The start model cannot be trained: {start.remark}.{advice}")
-                # It goes on from where it could be trained.
-                before.seconds, before.remark = start.seconds, f"in its warm-up: {start.remark}"
-                self.candidates[0] = before
+                self._go_on_without(start, before)
+                if self.phase == "second_start":
+                    return
             self.parents, self.candidates[0].status = [0], "parent"
         # Fewer steps than asked for: a callback, the time or a failure has ended the warm-up.
         if not steps or self.candidates[0].steps < before.steps + steps:
             self.phase = "shrinking" if self._start_is_too_large else "second_start"
+
+    def _go_on_without(self, start: Candidate, before: Candidate) -> None:
+        """A failed training leaves what the start was before it; if that is nothing, another start is the last hope."""
+        if before.score is not None:
+            self._restore(start, before)
+            return
+        if self.second_start is None:
+            raise _cannot_be_trained(start)
+        _LOGGER.warning("the start model cannot be trained: %s; a start made for the data is tried", start.remark)
+        self.parents, self.phase = [0], "second_start"
 
     def _shrink(self) -> None:
         """A start above ``max_params`` is made smaller, now that it has learned what is worth keeping."""
@@ -56,22 +62,39 @@ class FirstPhase(SearchWork):
         self.phase = "second_start"
 
     def _try_second_start(self) -> None:
-        """A start that nobody has trained yet is trained like the given one, and the better of both goes on."""
+        """A start that nobody has trained yet is trained like the given one, and the better of both goes on.
+
+        One part of its training; of any length that there is room for if the given one has failed.
+        """
         given, outlook = self.candidates[self.parents[0]], self._outlook()
+        has_failed = given.status == "failed"
         n_steps = given.last_step - self.start_step
+        if has_failed:
+            n_steps = min(most_steps(outlook, 2), outlook.free)
         if not self.pools:
-            if self.second_start is None or not has_room_for_another(outlook, n_steps):
+            if self.second_start is None or not (has_failed or has_room_for_another(outlook, n_steps)):
                 self.phase = "mutation"
                 return
             made = self.candidates.join(None, "start", "a start made for the data", self.second_start, 0, 0)
             self.pools = [[made.id]]
         own = self.candidates[self.pools[0][0]]
-        steps_before, steps = own.steps, steps_of_another(outlook, own, n_steps)
+        before, steps = replace(own, records=list(own.records)), next_part_of_another(outlook, own, n_steps)
         self._train([Order(own.id, steps, in_all=n_steps)], "second start")
         # Fewer steps than asked for: a callback, the time or a failure has ended it.
-        goes_on = own.status != "failed" and own.steps == steps_before + steps
-        if not goes_on or not steps_of_another(self._outlook(), own, n_steps):
+        goes_on = own.status != "failed" and own.steps == before.steps + steps
+        if own.status == "failed" and before.score is not None:
+            self._restore(own, before)
+        elif has_failed and own.status == "failed":
+            raise _cannot_be_trained(given)
+        elif has_failed:
+            self.candidates[own.id].status, self.best = "parent", own.id
+        if not goes_on or not next_part_of_another(self._outlook(), own, n_steps):
             self._choose_start(given.id, own.id)
+
+    def _restore(self, failed: Candidate, before: Candidate) -> None:
+        """A start goes on from where it could be trained."""
+        before.seconds, before.remark = failed.seconds, f"in its warm-up: {failed.remark}"
+        self.candidates[failed.id] = before
 
     def _choose_start(self, given: int, made: int) -> None:
         (winner,) = self._leaders([given, made], 1, self.settings.greediness)
@@ -82,3 +105,8 @@ class FirstPhase(SearchWork):
             self.candidates[loser].network = None
         self.candidates[winner].status = "parent"
         self.parents, self.best, self.pools, self.phase = [winner], winner, [], "mutation"
+
+
+def _cannot_be_trained(start: Candidate) -> SearchError:
+    advice = " A lower learning rate, or scaled inputs, may help." if "loss became" in start.remark else ""
+    return SearchError(f"The start model cannot be trained: {start.remark}.{advice}")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .fitness import Objective
-from .lineage import Candidate
+from .lineage import Candidate, ancestry
 from .settings import SearchSettings
 
 __all__ = ["Judge"]
@@ -128,8 +128,8 @@ class Judge:
         return self._if_good_enough(own, greediness, top, fitness - self._handicap(own, parent), -own.n_params)
 
     def _in_the_end(self, own: Candidate, candidates: Sequence[Candidate], best: int, top: float | None) -> _Preference:
-        """Fitness in relation to the start model, then the score."""
-        start, greediness = candidates[0], self.settings.greediness
+        """Fitness in relation to the start of its lineage, then the score."""
+        start, greediness = ancestry(candidates, own.id)[0], self.settings.greediness
         fitness = self.objective.fitness(own.score, own.n_params, start.score, start.n_params, greediness)
         fitness -= self._handicap(own, candidates[best])
         return self._if_good_enough(own, greediness, top, fitness, self.objective.goodness(own.score))

@@ -81,8 +81,6 @@ def prepared_session(
     if _is_learned_in_units(parameters, task):
         task, start, ending = _in_units(task, start)
     data = rows.training_data(task, parameters["validation_fraction"], parameters["class_weight"], seed)
-    if not parameters["keep_weights"]:
-        start = with_prompt_statistics(start, data.steps_per_epoch)
     if given is None and parameters["optimizer"] is None:
         compilation = compilation.changed(optimizer=keras.optimizers.Adam(learning_rate(data.steps_per_epoch)))
     scoring = resolve_scoring(parameters["scoring"], compilation, task, weighted=data.validation.weights is not None)
@@ -90,6 +88,8 @@ def prepared_session(
     other = None
     if _may_have_another_start(parameters) and (scoring.objective.is_accuracy or not start.is_penalised):
         other = second_start(model, start, rows.x, seed, size_counts, settings.max_params)
+    if not parameters["keep_weights"]:
+        start = with_prompt_statistics(start, data.steps_per_epoch)
     session = Session(
         start,
         Blueprint.of(model, compilation),

@@ -52,8 +52,9 @@ class SearchWork(SearchState):
     @property
     def _is_beginning(self) -> bool:
         """Whether there is nothing yet that the search could end with."""
-        unscored = self.candidates[0].score is None
-        return self.phase == "shrinking" or (self.phase == "warmup" and (unscored or self._start_is_too_large))
+        if self.candidates[self.best].score is None:
+            return self.phase in ("warmup", "shrinking", "second_start")
+        return self.phase in ("warmup", "shrinking") and self._start_is_too_large
 
     @property
     def _start_is_too_large(self) -> bool:

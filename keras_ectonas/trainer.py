@@ -92,10 +92,10 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         those without trainable weights, keep theirs. A function's model always keeps its weights.
     multi_start : bool
         Whether the start that would be made for the data without a model, with the output layer of `model` and all that
-        stands behind it, is trained as long as `model` before the first changes; the better one goes on. Not with
-        `keep_weights`, where less than three epochs or less than as much again would be left, for models with layers
-        that are not understood, rows of several shapes, other than single precision, tables whose columns are
-        scaled, or where penalties in the loss would decide.
+        stands behind it, is trained as long as `model` before the first changes; the better one goes on, or this one if
+        `model` cannot be trained. Not with `keep_weights`, where less than three epochs or less than as much again
+        would be left, for models with layers that are not understood, rows of several shapes, other than single
+        precision, tables whose columns are scaled, or where penalties in the loss would decide.
     budget : float
         Epochs over all candidates together; never overspent.
     greediness : float

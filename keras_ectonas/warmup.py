@@ -12,7 +12,7 @@ from typing import Final
 from .lineage import Candidate, EpochRecord
 from .outlook import Outlook
 
-__all__ = ["has_room_for_another", "most_steps", "next_part", "steps_of_another"]
+__all__ = ["has_room_for_another", "leaves_room_for_another", "most_steps", "next_part", "next_part_of_another"]
 
 _PART: Final = 0.05
 """Of the horizon."""
@@ -58,29 +58,39 @@ def most_steps(outlook: Outlook, n_starts: int = 1) -> int:
     return ledger.steps_for(_MOST / n_starts * (1 - settings.kept_share) * outlook.horizon)
 
 
-def has_room_for_another(outlook: Outlook, n_steps: int) -> bool:
-    """Whether another start may be trained for `n_steps`, as the first one was.
+def leaves_room_for_another(outlook: Outlook) -> bool:
+    """Whether half of the longest warm-up would tell of two starts which one is better.
 
-    Not if they are fewer than the epochs that a score is the mean of, which would show little, or if no more than as
-    much would be left for children.
+    Fewer than the epochs that a score is the mean of would show little.
     """
-    shortest = outlook.settings.rolling_epochs * outlook.ledger.steps_per_epoch
-    return shortest <= n_steps and 2 * n_steps <= outlook.free
+    return most_steps(outlook, 2) >= _fewest_steps_to_compare(outlook)
 
 
-def steps_of_another(outlook: Outlook, own: Candidate, n_steps: int) -> int:
+def has_room_for_another(outlook: Outlook, n_steps: int) -> bool:
+    """Whether another start may be trained for `n_steps`, as the first one was, and as much is left for children."""
+    return _fewest_steps_to_compare(outlook) <= n_steps and 2 * n_steps <= outlook.free
+
+
+def next_part_of_another(outlook: Outlook, own: Candidate, n_steps: int) -> int:
     """Steps that another start is trained for next, up to `n_steps` in all; 0 if it has had them.
 
-    Under a time limit first one epoch, which tells its pace, and then what a quarter of the time that is not kept for
-    the end has room for.
+    In parts like those of the first one, which callbacks see as trainings. Under a time limit they end with a quarter
+    of the time that is not kept for the end.
     """
-    settings, left = outlook.settings, n_steps - own.steps
-    if settings.max_time is None:
-        return left
-    if not own.steps:
-        return min(left, outlook.ledger.steps_per_epoch)
-    seconds = _MOST / 2 * (1 - settings.kept_share) * settings.max_time - own.seconds
-    return max(0, min(left, outlook.free, int(seconds * own.steps / max(own.seconds, 1e-9))))
+    settings, ledger = outlook.settings, outlook.ledger
+    left = part = n_steps - own.steps
+    if settings.warmup_epochs is None:
+        part = ledger.steps_for(min(_LONGEST_PART, _PART * outlook.horizon))
+    if settings.max_time is not None:
+        if not own.steps:
+            return min(left, part, ledger.steps_per_epoch)
+        seconds = _MOST / 2 * (1 - settings.kept_share) * settings.max_time - own.seconds
+        left = max(0, min(left, outlook.free, int(seconds * own.steps / max(own.seconds, 1e-9))))
+    return min(left, part)
+
+
+def _fewest_steps_to_compare(outlook: Outlook) -> int:
+    return outlook.settings.rolling_epochs * outlook.ledger.steps_per_epoch
 
 
 def _fitting(outlook: Outlook, start: Candidate, steps: int) -> int:

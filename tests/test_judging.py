@@ -105,3 +105,13 @@ def test_a_smaller_child_has_half_of_what_may_be_luck_taken_off():
     assert judge().leaders(candidates, [1, 2], 1, 1.0) == [1]
     candidates[2].score = 0.7901
     assert judge().leaders(candidates, [1, 2], 1, 1.0) == [2]
+
+
+@pytest.mark.parametrize("n_params_given", [100, 20_000, 1_000_000])
+def test_size_is_measured_against_the_start_of_the_lineage(n_params_given):
+    """Whatever the size of a start that gave way to another."""
+    candidates = scored((0.80, 0.5), (0.90, 0.5), (0.892, 0.5))
+    for own, n_params in zip(candidates, (n_params_given, 20_000, 20_100, 19_900), strict=True):
+        own.n_params = n_params
+    candidates[1].parent, candidates[2].parent, candidates[3].parent = None, 1, 1
+    assert judge(greediness=0.9).choice(candidates, 1, [2, 3]) == 2

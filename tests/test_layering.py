@@ -86,6 +86,7 @@ WITHIN_FLOOR = [
     ("final_phase", "lineage"),
     ("final_phase", "search_work"),
     ("first_phase", "limits"),
+    ("first_phase", "lineage"),
     ("first_phase", "search_work"),
     ("first_phase", "warmup"),
     ("search", "final_phase"),

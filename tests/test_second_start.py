@@ -9,7 +9,7 @@ from test_search import ACCURACY, convolutional_start, dense_start
 from keras_ectonas import ECToNASCallback, ECToNASClassifier, ECToNASRegressor, ECToNASTrainer
 from keras_ectonas.bridge import network_of
 from keras_ectonas.budget import Ledger
-from keras_ectonas.errors import InputError
+from keras_ectonas.errors import InputError, SearchError
 from keras_ectonas.lineage import Match
 from keras_ectonas.search import Search
 from keras_ectonas.second_start import second_start
@@ -70,6 +70,7 @@ def test_the_better_one_goes_on(given, made):
 def test_both_are_trained_alike_within_half_of_what_is_not_kept():
     engine = FakeEngine(scores(0.5, 0.6), loss=lambda step: 0.9**step)
     search = until_chosen(search_of(engine, budget=200))
+    assert [[job.steps for job in engine.jobs if job.candidate == number] for number in (0, 1)] == [[50] * 6] * 2
     start, other = search.candidates
     assert start.steps == other.steps == 0.25 * 0.6 * 200 * EPOCH
     assert [charge.purpose for charge in search.ledger.charges][-1] == "second start"
@@ -82,11 +83,18 @@ def test_size_counts_below_greediness_1():
     assert search.parents == [0 if larger else 1]
 
 
-@pytest.mark.parametrize(("knobs", "is_tried"), [({"budget": 20}, False), ({"budget": 40}, True)])
-def test_it_is_left_out_where_the_budget_is_short(knobs, is_tried):
-    search = until_chosen(search_of(FakeEngine(scores(0.5, 0.6)), **knobs))
+@pytest.mark.parametrize(("budget", "is_tried"), [(20, False), (40, True)])
+def test_it_is_left_out_where_the_budget_is_short(budget, is_tried):
+    search = until_chosen(search_of(FakeEngine(scores(0.5, 0.6)), budget=budget))
     assert (len(search.candidates) == 2) == is_tried
     assert search.parents == [int(is_tried)]
+
+
+@pytest.mark.parametrize("budget", [19, 20])
+def test_the_warm_up_is_halved_only_if_a_second_start_can_follow(budget):
+    search = until_chosen(search_of(FakeEngine(scores(0.5, 0.6), loss=lambda step: 0.9**step), budget=budget))
+    assert search.candidates[0].steps == {19: 0.3 * 19 * EPOCH, 20: 0.15 * 20 * EPOCH}[budget]
+    assert len(search.candidates) == {19: 1, 20: 2}[budget]
 
 
 @pytest.mark.parametrize(("warmup_epochs", "is_tried"), [(2, False), (3, True), (20, True), (21, False)])
@@ -94,6 +102,45 @@ def test_a_given_length_of_the_warm_up_holds_for_both_if_as_much_is_left(warmup_
     search = until_chosen(search_of(FakeEngine(scores(0.5, 0.6)), warmup_epochs=warmup_epochs, start_step=7))
     assert len(search.candidates) == 1 + is_tried
     assert {own.steps for own in search.candidates} == {warmup_epochs * EPOCH}
+
+
+def test_one_that_fails_later_competes_with_what_it_had_come_to():
+    fails = lambda job: "the loss became NaN" if (job.candidate, job.steps_before) == (1, 50) else ""  # noqa: E731
+    search = until_chosen(search_of(FakeEngine(scores(0.5, 0.6), fails=fails)))
+    other = search.candidates[1]
+    assert (search.parents, other.steps, other.status) == ([1], 50, "parent")
+    assert other.remark == "in its warm-up: the loss became NaN"
+
+
+@pytest.mark.parametrize("knobs", [{}, {"budget": 5}, {"max_params": 500}, {"max_time": 1e9}, {"greediness": 0.5}])
+def test_it_takes_the_place_of_a_start_that_cannot_be_trained(knobs, caplog):
+    fails = lambda job: "the loss became NaN" if job.candidate == 0 else ""  # noqa: E731
+    search = search_of(FakeEngine(scores(0.5, 0.6), fails=fails), **{"final_share": 0.4, **knobs})
+    search.run()
+    assert search.candidates[0].status == "failed"
+    assert search.lineage()[0].candidate == 1
+    assert search.ended_by == "budget"
+    assert "the start model cannot be trained: the loss became NaN" in caplog.text
+
+
+def test_if_it_cannot_be_trained_either_the_first_reason_is_told():
+    fails = lambda job: f"reason {job.candidate}"  # noqa: E731
+    search = search_of(FakeEngine(scores(0.5, 0.6), fails=fails))
+    with pytest.raises(SearchError, match="The start model cannot be trained: reason 0"):
+        search.run()
+
+
+def test_an_interrupt_before_anybody_is_trained_has_no_result():
+    def interrupted(jobs):
+        if jobs[0].candidate == 1:
+            raise KeyboardInterrupt
+        return engine.train(jobs)
+
+    engine = FakeEngine(scores(0.5, 0.6), fails=lambda job: "the loss became NaN")
+    search = search_of(engine)
+    search.train = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        search.run()
 
 
 def test_one_that_fails_loses():
@@ -355,6 +402,45 @@ def test_there_is_one_start_alone_where_penalties_in_the_loss_would_decide():
     chosen = {"budget": 40, "random_state": 0, "verbose": 0}
     assert n_starts(ECToNASTrainer(model, **chosen).fit(x, y)) == 2
     assert n_starts(ECToNASTrainer(model, scoring="loss", **chosen).fit(x, y)) == 1
+
+
+def test_there_is_none_if_the_model_is_that_start_but_for_its_momentum():
+    """Which is lowered where an epoch has few steps."""
+    x, y = blobs(100)
+    model = default_model(x, y, "classification")
+    assert n_starts(ECToNASTrainer(model, budget=40, random_state=0, verbose=0).fit(x, y)) == 1
+
+
+@pytest.mark.parametrize("engine", ["fit", "auto"])
+def test_a_start_that_diverges_gives_way(engine, caplog):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 5)).astype("float32") * 1000 + 1000
+    y = x[:, 0] / 1000
+    model = model_of(keras.layers.Dense(16, activation="relu"), keras.layers.Dense(1), shape=(5,))
+    model.compile("sgd", "mse")
+    chosen = {"budget": 30, "random_state": 0, "verbose": 0, "engine": engine}
+    trainer = ECToNASRegressor(model, **chosen).fit(x, y)
+    assert "cannot be trained" in caplog.text
+    assert trainer.candidates_["status"][0] == "failed"
+    assert trainer.lineage_[0].description == MADE
+    assert trainer.score(x, y) > 0.9
+    with pytest.raises(SearchError, match="cannot be trained"):
+        ECToNASRegressor(model, multi_start=False, **chosen).fit(x, y)
+
+
+def test_patience_of_callbacks_counts_alike_for_both():
+    x, y = blobs(150)
+    stop = keras.callbacks.EarlyStopping("val_accuracy", mode="min", patience=3)
+    chosen = {"budget": 60, "random_state": 0, "verbose": 0}
+    trainer = ECToNASTrainer(rough_model(), callbacks=[stop], **chosen).fit(x, y)
+    lengths = [trainer.records_["candidate"].count(number) for number in (0, 1)]
+    assert n_starts(trainer) == 2
+    assert lengths[0] == lengths[1] == 4 or min(lengths) > 4
+
+
+def test_the_callback_knows_no_second_start():
+    with pytest.raises(InputError, match="multi_start"):
+        ECToNASCallback(*blobs(50), multi_start=True)
 
 
 def test_from_nothing_and_in_the_callback_there_is_one_start_alone():
