@@ -95,7 +95,7 @@ class _Iterable(Source):
 
     def __init__(self, data: Any) -> None:
         super().__init__()
-        self._data = data
+        self._data = _without_autotuning(data) if hasattr(data, "as_numpy_iterator") else data
 
     def _pass(self, start: int) -> Iterator[Any]:
         if hasattr(self._data, "as_numpy_iterator"):
@@ -131,6 +131,13 @@ class _Once(Source):
 
     def _pass(self, start: int) -> Iterator[Any]:
         return itertools.islice(self._data, None)
+
+
+def _without_autotuning(data: Any) -> Any:
+    """A ``tf.data.Dataset`` whose passes end at once: TensorFlow's tuning has a thread that takes a second to end."""
+    options = sys.modules["tensorflow"].data.Options()
+    options.autotune.enabled = False
+    return data.with_options(options)
 
 
 def source_of(data: Any) -> Source:

@@ -13,6 +13,7 @@ from keras_ectonas.data import TrainingData
 from keras_ectonas.engines.batches import batches_for
 from keras_ectonas.errors import InputError
 from keras_ectonas.incoming import incoming
+from keras_ectonas.sources import source_of
 from keras_ectonas.task import Task
 
 QUICK = {"budget": 2, "verbose": 0, "random_state": 0, "max_children": 2, "n_parents": 1, "epochs_per_match": 0.5}
@@ -179,6 +180,16 @@ def test_tensorflow_and_torch_data_sets_without_their_backend():
         received(data_set.repeat())
     rows = received(data_set.repeat(), steps_per_epoch=3)
     assert rows.reading.n_batches == 3
+
+
+def test_tensorflow_tunes_no_pass_and_the_data_set_stays_as_it_is():
+    """The thread that tunes takes a second to end, with every pass."""
+    tensorflow = pytest.importorskip("tensorflow")
+    data_set = tensorflow.data.Dataset.range(6).batch(2)
+    source = source_of(data_set)
+    assert [batch.tolist() for batch in source.passing(1)] == [[2, 3], [4, 5]]
+    assert source._data.options().autotune.enabled is False
+    assert data_set.options().autotune.enabled is not False
 
 
 def test_callback_takes_a_data_set():
