@@ -28,7 +28,7 @@ class FirstPhase(SearchWork):
         if steps or start.score is None:
             self._train([Order(0, steps, in_all=most_steps(outlook, n_starts))], "warm-up")
             if start.status == "failed":
-                self._go_on_without(start, before)
+                self._go_on_without(start, before, n_starts)
                 if self.phase == "second_start":
                     return
             self.parents, self.candidates[0].status = [0], "parent"
@@ -36,12 +36,12 @@ class FirstPhase(SearchWork):
         if not steps or self.candidates[0].steps < before.steps + steps:
             self.phase = "shrinking" if self._start_is_too_large else "second_start"
 
-    def _go_on_without(self, start: Candidate, before: Candidate) -> None:
+    def _go_on_without(self, start: Candidate, before: Candidate, n_starts: int) -> None:
         """A failed training leaves what the start was before it; if that is nothing, another start is the last hope."""
         if before.score is not None:
             self._restore(start, before)
             return
-        if self.second_start is None:
+        if n_starts == 1:
             raise _cannot_be_trained(start)
         _LOGGER.warning("the start model cannot be trained: %s; a start made for the data is tried", start.remark)
         self.parents, self.phase = [0], "second_start"
