@@ -41,6 +41,7 @@ def main() -> None:
             trainer = ECToNASTrainer(
                 model,
                 budget=budget,
+                multi_start=not options.one_start,
                 engine=options.engine,
                 n_jobs=options.jobs,
                 random_state=options.seed,
@@ -87,6 +88,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--samples", type=int, nargs="+", default=[10000], help="training rows")
     parser.add_argument("--budget", type=float, nargs="+", default=[300])
     parser.add_argument("--topology", default="medium", choices=topologies.TOPOLOGIES)
+    parser.add_argument("--one-start", action="store_true", help="search from the topology alone")
     parser.add_argument("--engine", default="auto", choices=["auto", "fit", "compiled"])
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=42)
