@@ -68,9 +68,7 @@ class FirstPhase(SearchWork):
         """
         given, outlook = self.candidates[self.parents[0]], self._outlook()
         has_failed = given.status == "failed"
-        n_steps = given.last_step - self.start_step
-        if has_failed:
-            n_steps = min(most_steps(outlook, 2), outlook.free)
+        n_steps = most_steps(outlook, 2) if has_failed else given.last_step - self.start_step
         if not self.pools:
             if self.second_start is None or not (has_failed or has_room_for_another(outlook, n_steps)):
                 self.phase = "mutation"
@@ -87,7 +85,7 @@ class FirstPhase(SearchWork):
         elif has_failed and own.status == "failed":
             raise _cannot_be_trained(given)
         elif has_failed:
-            self.candidates[own.id].status, self.best = "parent", own.id
+            own.status, self.best = "parent", own.id
         if not goes_on or not next_part_of_another(self._outlook(), own, n_steps):
             self._choose_start(given.id, own.id)
 

@@ -8,15 +8,16 @@ more memory than what sets them apart. This module knows nothing of Keras.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Layer", "Network", "Shape", "Weight", "somewhere"]
+__all__ = ["Array", "Layer", "Network", "Shape", "Weight", "somewhere", "unused_name"]
 
 Array = NDArray[Any]
 Shape = tuple[int | None, ...]
@@ -180,13 +181,7 @@ class Network:
 
     def unused_name(self, stem: str) -> str:
         """A layer name that is free: `stem`, or `stem` with the first free number behind it."""
-        names = {layer.name for layer in self.layers}
-        if stem not in names:
-            return stem
-        number = 1
-        while f"{stem}_{number}" in names:
-            number += 1
-        return f"{stem}_{number}"
+        return unused_name(stem, {layer.name for layer in self.layers})
 
     def is_finite(self) -> bool:
         """Whether no weight is infinite or not a number."""
@@ -228,6 +223,12 @@ class Network:
                 digest.update(weight.name.encode())
                 digest.update(np.ascontiguousarray(weight.value).tobytes())
         return digest.hexdigest()
+
+
+def unused_name(stem: str, taken: Set[str]) -> str:
+    """`stem`, or `stem` with the first number behind it that makes a name which is not taken."""
+    numbered = (f"{stem}_{number}" for number in itertools.count(1))
+    return stem if stem not in taken else next(name for name in numbered if name not in taken)
 
 
 def _has_regularizer(config: Any) -> bool:

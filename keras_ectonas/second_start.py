@@ -10,7 +10,7 @@ import keras
 
 from .bridge import config_of, kind_of, layer_from, network_of
 from .initial_weights import initialized_by_numpy
-from .network import Array, Network
+from .network import Array, Network, unused_name
 from .random_state import untouched_random_state
 from .rules import Role, role_of
 from .start import inner_layers, moments
@@ -97,15 +97,8 @@ def _with_head(
     """All layers as one model; those of the head are copies with fresh weights, under their names."""
     taken = {layer.name for layer in head}
     for layer in inner:
-        layer.name = _unused_name(kind_of(type(layer)).lower(), taken)
+        layer.name = unused_name(kind_of(type(layer)).lower(), taken)
         taken.add(layer.name)
     layers: list[Any] = [*inner, *(layer_from(type(layer), config_of(layer), layer.name) for layer in head)]
     with initialized_by_numpy(layers):
         return keras.Sequential([keras.Input(model.input_shape[1:], dtype=model.inputs[0].dtype), *layers])
-
-
-def _unused_name(stem: str, taken: set[str]) -> str:
-    number = 1
-    while f"{stem}_{number}" in taken:
-        number += 1
-    return f"{stem}_{number}"

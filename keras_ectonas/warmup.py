@@ -36,7 +36,7 @@ def next_part(outlook: Outlook, start: Candidate, n_starts: int = 1) -> int:
     settings, ledger = outlook.settings, outlook.ledger
     if settings.warmup_epochs is not None:
         return 0 if start.steps else _fitting(outlook, start, most_steps(outlook, n_starts))
-    part = ledger.steps_for(min(_LONGEST_PART, _PART * outlook.horizon))
+    part = _part(outlook)
     if settings.max_time is not None and not start.steps:
         # An epoch tells the pace, and so what time has room for.
         return _fitting(outlook, start, min(part, ledger.steps_per_epoch))
@@ -78,15 +78,19 @@ def next_part_of_another(outlook: Outlook, own: Candidate, n_steps: int) -> int:
     of the time that is not kept for the end.
     """
     settings, ledger = outlook.settings, outlook.ledger
-    left = part = n_steps - own.steps
-    if settings.warmup_epochs is None:
-        part = ledger.steps_for(min(_LONGEST_PART, _PART * outlook.horizon))
+    left = min(n_steps - own.steps, outlook.free)
+    part = left if settings.warmup_epochs is not None else _part(outlook)
     if settings.max_time is not None:
         if not own.steps:
             return min(left, part, ledger.steps_per_epoch)
         seconds = _MOST / 2 * (1 - settings.kept_share) * settings.max_time - own.seconds
-        left = max(0, min(left, outlook.free, int(seconds * own.steps / max(own.seconds, 1e-9))))
+        left = max(0, min(left, int(seconds * own.steps / max(own.seconds, 1e-9))))
     return min(left, part)
+
+
+def _part(outlook: Outlook) -> int:
+    """Steps between two looks."""
+    return outlook.ledger.steps_for(min(_LONGEST_PART, _PART * outlook.horizon))
 
 
 def _fewest_steps_to_compare(outlook: Outlook) -> int:
