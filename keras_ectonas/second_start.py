@@ -13,7 +13,7 @@ from .initial_weights import initialized_by_numpy
 from .network import Array, Network, unused_name
 from .random_state import untouched_random_state
 from .rules import Role, role_of
-from .start import inner_layers, moments
+from .start import Width, inner_layers, moments
 from .surgery.walk import multiplications
 
 __all__ = ["second_start"]
@@ -31,6 +31,8 @@ def second_start(
     model: keras.Sequential, start: Network, x: Array, seed: int, size_counts: bool, max_params: int | None
 ) -> Network | None:
     """The start that would be made for the data, with the output layer of `model` and all that stands behind it.
+
+    Its cells are at most two thirds as wide, as it shares a budget with `start`.
 
     Parameters
     ----------
@@ -51,26 +53,30 @@ def second_start(
     Network or None
         None where whoever made the model may have had reasons of which the data say nothing: layers that are not
         understood, rows of several shapes, another precision, outputs that no dense layer makes for a whole row. None
-        as well if it would have more than `max_params`, take too long, or be the same as `start`; or if the rows are a
-        table whose columns are scaled, where it would be much like any other model.
+        as well if it would have more than `max_params`, take too long, or be `start` but for widths; or if the rows are
+        a table whose columns are scaled, where it would be much like any other model.
     """
     head = _head(model, start)
     if head is None or tuple(model.input_shape[1:]) != x.shape[1:] or (x.ndim == 2 and _is_scaled(x, start)):
         return None
     most = max(_MOST_PRODUCTS, multiplications(start))
-    for is_small in dict.fromkeys((size_counts, True)):
+    for width in (Width.NARROW,) if size_counts else (Width.MEDIUM, Width.NARROW):
         with untouched_random_state():
             random.seed(seed)
-            made = network_of(_with_head(inner_layers(x, is_small), head, model), start.nonnegative_input)
+            made = network_of(_with_head(inner_layers(x, width), head, model), start.nonnegative_input)
         is_small_enough = max_params is None or made.n_params <= max_params
         if is_small_enough and multiplications(made) <= most:
-            return None if made.architecture() == start.architecture() else made
+            return None if _kinds(made) == _kinds(start) else made
     return None
+
+
+def _kinds(network: Network) -> list[str]:
+    return [layer.kind for layer in network.layers]
 
 
 def _is_scaled(table: Array, start: Network) -> bool:
     """Whether the first layer with a kernel sees numbers of ordinary size."""
-    kinds = [layer.kind for layer in start.layers]
+    kinds = _kinds(start)
     first = next(index for index, layer in enumerate(start.layers) if role_of(layer) is Role.PRODUCER)
     if {*_SCALING, "BatchNormalization"} & set(kinds[:first]):
         return True

@@ -6,6 +6,7 @@ import inspect
 import math
 import random
 import warnings
+from enum import IntEnum
 from typing import Any, Final, Literal
 
 import keras
@@ -18,7 +19,7 @@ from .initial_weights import initialized_by_numpy
 from .network import Array
 from .random_state import untouched_random_state
 
-__all__ = ["default_model", "inner_layers", "moments", "own_copy", "start_model"]
+__all__ = ["Width", "default_model", "inner_layers", "moments", "own_copy", "start_model"]
 
 _OF_SEQUENTIAL: Final = ("call", "compute_loss", "compute_metrics", "train_step", "test_step", "predict_step")
 """What a model of another class may do differently."""
@@ -39,6 +40,14 @@ _FEW_POSITIONS: Final = 4
 _MOST_CHANNELS: Final = 96
 _DROPOUT_IN_CELLS: Final = 0.1
 _DROPOUT_BEHIND_CELLS: Final = 0.4
+
+
+class Width(IntEnum):
+    """Channels of the first cell."""
+
+    NARROW = 8
+    MEDIUM = 16
+    WIDE = 24
 
 
 def start_model(
@@ -175,18 +184,21 @@ def default_model(
             "model=None: ECToNASTrainer reads what is to be learned off the model. "
             "Give one, or use ECToNASClassifier or ECToNASRegressor."
         )
-    layers = [*inner_layers(x, size_counts), *_head(y, kind)]
+    layers = [*inner_layers(x, Width.NARROW if size_counts else Width.WIDE), *_head(y, kind)]
     with initialized_by_numpy(layers):
         return keras.Sequential([keras.Input(x.shape[1:]), *layers], name="start")
 
 
-def inner_layers(x: Array, size_counts: bool) -> list[keras.layers.Layer]:
-    """What stands before the head of `default_model`, not built yet: its outputs have one axis."""
+def inner_layers(x: Array, width: Width) -> list[keras.layers.Layer]:
+    """What stands before the head of `default_model`, not built yet: its outputs have one axis.
+
+    For few rows cells are narrow, whatever `width` is.
+    """
     shape = x.shape[1:]
     if len(shape) == 1:
         hidden = [keras.layers.Dense(n_units, activation="relu") for n_units in _hidden_units(len(x))]
     else:
-        hidden = _cells(shape, is_narrow=size_counts or len(x) < _FEW_ROWS)
+        hidden = _cells(shape, Width.NARROW if len(x) < _FEW_ROWS else width)
     return [_scaling(x), *hidden]
 
 
@@ -244,11 +256,12 @@ def _hidden_units(n_rows: int) -> tuple[int, ...]:
     return (32,) if n_rows < _FEW_ROWS else (64, 32)
 
 
-def _cells(shape: tuple[int, ...], is_narrow: bool) -> list[keras.layers.Layer]:
+def _cells(shape: tuple[int, ...], width: Width) -> list[keras.layers.Layer]:
     """Cells that halve the positions until some 4 are left along the longest axis, wider from one to the next.
 
     Narrow ones need no dropout.
     """
+    drops = width > Width.NARROW
     axes = len(shape) - 1 if _has_channels(shape) else len(shape)
     layers: list[keras.layers.Layer] = []
     if not _has_channels(shape):
@@ -257,17 +270,17 @@ def _cells(shape: tuple[int, ...], is_narrow: bool) -> list[keras.layers.Layer]:
         return [*layers, keras.layers.Flatten(), keras.layers.Dense(32, activation="relu")]
     convolution = keras.layers.Conv1D if axes == 1 else keras.layers.Conv2D
     pooling = keras.layers.AveragePooling1D if axes == 1 else keras.layers.AveragePooling2D
-    length, n_channels = max(shape[:axes]), 8 if is_narrow else 24
+    length, n_channels = max(shape[:axes]), int(width)
     while length > _FEW_POSITIONS or not any(isinstance(layer, convolution) for layer in layers):
         layers += [
             convolution(n_channels, 3, padding="same"),
             pooling(2, padding="same"),
             keras.layers.BatchNormalization(),
             keras.layers.Activation("relu"),
-            *([keras.layers.Dropout(_DROPOUT_IN_CELLS)] if not is_narrow else []),
+            *([keras.layers.Dropout(_DROPOUT_IN_CELLS)] if drops else []),
         ]
         length, n_channels = -(-length // 2), min(2 * n_channels, _MOST_CHANNELS)
-    return [*layers, keras.layers.Flatten(), *([keras.layers.Dropout(_DROPOUT_BEHIND_CELLS)] if not is_narrow else [])]
+    return [*layers, keras.layers.Flatten(), *([keras.layers.Dropout(_DROPOUT_BEHIND_CELLS)] if drops else [])]
 
 
 def _head(y: Array, kind: Literal["classification", "regression"]) -> list[keras.layers.Layer]:

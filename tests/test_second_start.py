@@ -301,7 +301,7 @@ def test_it_takes_no_more_work_than_is_bearable_or_than_the_given_one():
 
     widths = [layer.config["filters"] for layer in made(32).layers if layer.kind == "Conv2D"]
     narrow = [layer.config["filters"] for layer in made(64).layers if layer.kind == "Conv2D"]
-    assert (widths, narrow) == ([24, 48, 96], [8, 16, 32, 64])
+    assert (widths, narrow) == ([16, 32, 64], [8, 16, 32, 64])
     assert made(160) is None
     assert made(160, keras.layers.Conv2D(90, 5)) is not None
 
@@ -347,8 +347,9 @@ def test_scaling_does_not_stand_in_the_way():
     assert made_for(model) is not None
 
 
-def test_there_is_none_if_the_model_is_that_start():
-    x, y = images()
+@pytest.mark.parametrize("times", [1, 50])
+def test_there_is_none_if_the_model_is_that_start_but_for_widths(times):
+    x, y = (np.repeat(part, times, axis=0) for part in images())
     assert made_for(default_model(x, y, "classification"), x) is None
 
 
