@@ -11,7 +11,7 @@ __all__ = ["learning_rate", "with_prompt_statistics"]
 _RATE_TIMES_STEPS: Final = 0.5
 _SMALLEST_RATE: Final = 0.001
 _LARGEST_RATE: Final = 0.01
-_EPOCHS_REMEMBERED: Final = 5
+_EPOCHS_REMEMBERED: Final = 0.5
 _SMALLEST_MOMENTUM: Final = 0.9
 _LARGEST_MOMENTUM: Final = 0.99
 
@@ -26,11 +26,11 @@ def learning_rate(steps_per_epoch: int) -> float:
 
 
 def with_prompt_statistics(network: Network, steps_per_epoch: int) -> Network:
-    """The network with batch normalizations whose moving statistics follow the last few epochs.
+    """The network with batch normalizations whose moving statistics follow the last half epoch.
 
-    Momentum is lowered to 0.9 at least, and only where an epoch has less than 20 steps. With Keras' own 0.99 it takes
+    Momentum is lowered to 0.9 at least, and only where an epoch has less than 200 steps. With Keras' own 0.99 it takes
     hundreds of steps until a network in use normalizes by the statistics that it has in training; before, its scores
-    say nothing. A frozen one stays as it is.
+    say nothing, and matches of two epochs would be decided by that. A frozen one stays as it is.
     """
     memory = 1 - 1 / (_EPOCHS_REMEMBERED * steps_per_epoch)
     momentum = min(max(memory, _SMALLEST_MOMENTUM), _LARGEST_MOMENTUM)

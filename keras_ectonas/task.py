@@ -185,17 +185,25 @@ def read_task(
     columns = None if y.ndim == 1 else int(y.shape[1])
     target = _target(y, output_shape, activation, loss_name, kind)
     if target == "value":
+        if from_logits and loss_name in _TARGET_OF_LOSS:
+            raise InputError(
+                f"y holds numbers from 0 to 1 that are no labels, and with from_logits=True in loss={loss_name!r} "
+                "predictions would be logits: expected a model that ends with a sigmoid or a softmax."
+            )
         return _values(y, output_shape, columns)
     if kind == "regression":
         raise InputError(f"loss={loss_name!r} is made for classes: a regressor needs a loss for values.")
     logits = from_logits or (loss_name not in _TARGET_OF_LOSS and activation not in ("softmax", "sigmoid"))
     n_outputs = output_shape[-1]
     if len(output_shape) != 1 or n_outputs is None:
-        raise InputError(f"model gives outputs of shape {output_shape}: expected one number for each class.")
+        raise InputError(
+            f"model gives outputs of shape {output_shape}: expected one number for each class. A label for each "
+            "position of a row is not supported."
+        )
     if target in ("one_hot", "multilabel") and columns is not None:
         if columns != n_outputs:
             raise InputError(f"y has {columns} columns, the model {n_outputs} outputs: expected as many.")
-        if y.dtype.kind not in "fiub" or y.min() < 0 or y.max() > 1:
+        if y.dtype.kind not in "fiub" or not _says_yes_or_no(y):
             raise InputError(
                 "y has several columns of labels that are not 0 and 1. Multioutput target data is not supported: "
                 "expected a column of 0 and 1 for each label, or one column."
@@ -209,15 +217,21 @@ def read_task(
 
 def _target(y: Array, output_shape: Shape, activation: str, loss_name: str | None, kind: str | None) -> Target:
     many_columns = y.ndim > 1 and y.shape[1] > 1
+    target: Target | None = _TARGET_OF_LOSS.get(loss_name or "")
+    if kind != "classification" and target != "index" and _holds_shares(y):
+        # Brightness for an autoencoder, or probabilities of classes.
+        return "value"
     if loss_name is not None:
-        target: Target | None = _TARGET_OF_LOSS.get(loss_name)
         if target == "binary" and (many_columns or output_shape[-1] != 1):
             # Outputs that sum to one, or a single label a row, are alternatives.
             target = "multilabel" if many_columns and activation != "softmax" else "one_hot"
         if target is not None:
             return target
         if kind == "classification" and hasattr(keras.losses, loss_name):
-            raise InputError(f"loss={loss_name!r} is made for values: a classifier needs a loss for classes.")
+            raise InputError(
+                f"loss={loss_name!r} compares no labels of the forms that a classifier has: expected a loss of your own, "
+                f"or one of {sorted(_TARGET_OF_LOSS)}."
+            )
         is_open = kind is None and not hasattr(keras.losses, loss_name)
         if kind != "classification" and not (is_open and _must_be_labels(y, output_shape, activation)):
             return "value"
@@ -231,8 +245,23 @@ def _target(y: Array, output_shape: Shape, activation: str, loss_name: str | Non
 
 
 def _must_be_labels(y: Array, output_shape: Shape, activation: str) -> bool:
-    """Whether targets cannot be values: one for each row, of a model that gives several probabilities."""
-    return y.ndim == 1 and len(output_shape) == 1 and output_shape[0] != 1 and activation == "softmax"
+    """Whether targets cannot be values: one label for each row, of a model that gives several probabilities."""
+    if len(output_shape) != 1 or output_shape[0] == 1 or activation != "softmax":
+        return False
+    return y.ndim == 1 or (y.ndim == 2 and y.dtype.kind in "fiub" and _says_yes_or_no(y) and _sums_to_one(y))
+
+
+def _says_yes_or_no(y: Array) -> bool:
+    return bool(((y == 0) | (y == 1)).all())
+
+
+def _sums_to_one(y: Array) -> bool:
+    return bool((y.sum(axis=1) == 1).all())
+
+
+def _holds_shares(y: Array) -> bool:
+    """Whether targets are numbers from 0 to 1 that name no class."""
+    return y.dtype.kind == "f" and bool(((y >= 0) & (y <= 1)).all()) and not _says_yes_or_no(y)
 
 
 def _classes(y: Array, target: Target, n_outputs: int) -> Array:

@@ -91,11 +91,12 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         of a cross-validation begins with what was learned from its test rows; layers that are not trainable, and
         those without trainable weights, keep theirs. A function's model always keeps its weights.
     multi_start : bool
-        Whether the start that would be made for the data without a model, with the output layer of `model` and all that
-        stands behind it, is trained as long as `model` before the first changes; the better one goes on, or this one if
-        `model` cannot be trained. Not with `keep_weights`, where less than three epochs or less than as much again
-        would be left, for models with layers that are not understood, rows of several shapes, other than single
-        precision, tables whose columns are scaled, or where penalties in the loss would decide.
+        Whether the start that would be made for the data without a model, two thirds as wide at most, with the output
+        layer of `model` and all that stands behind it, is trained as long as `model` before the first changes; the
+        better one goes on, or this one if `model` cannot be trained. Not with `keep_weights`, where less than three
+        epochs or less than as much again would be left, for models with layers that are not understood or with the same
+        layers but for their widths, rows of several shapes, other than single precision, tables whose columns are
+        scaled, or where penalties in the loss would decide.
     budget : float
         Epochs over all candidates together; never overspent.
     greediness : float

@@ -189,7 +189,7 @@ def test_losses_for_labels_by_any_name(loss, estimator):
 def test_losses_for_values_are_none_for_a_classifier(loss):
     model = dense_model()
     model.compile("adam", loss)
-    with pytest.raises(InputError, match="is made for values"):
+    with pytest.raises(InputError, match="compares no labels of the forms that a classifier has"):
         ECToNASClassifier(model, **QUICK).fit(*table())
 
 
