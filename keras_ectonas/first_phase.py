@@ -96,6 +96,8 @@ class FirstPhase(SearchWork):
 
     def _choose_start(self, given: int, made: int) -> None:
         (winner,) = self._leaders([given, made], 1, self.settings.greediness)
+        if winner == made and self._may_be_luck(given, made):
+            winner = given
         self._have_met(given, made, winner)
         for loser in {given, made} - {winner}:
             if self.candidates[loser].status != "failed":
@@ -103,6 +105,12 @@ class FirstPhase(SearchWork):
             self.candidates[loser].network = None
         self.candidates[winner].status = "parent"
         self.parents, self.best, self.pools, self.phase = [winner], winner, [], "mutation"
+
+    def _may_be_luck(self, given: int, made: int) -> bool:
+        """In doubt, the model that somebody chose goes on."""
+        by_score = self.settings.selection == "fitness" and self.settings.greediness == 1
+        own, other = self.candidates[made], self.candidates[given]
+        return by_score and other.status != "failed" and not self._judge.is_clearly_better(own, other)
 
 
 def _cannot_be_trained(start: Candidate) -> SearchError:

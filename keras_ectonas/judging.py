@@ -86,6 +86,10 @@ class Judge:
                 return min(close, key=lambda number: candidates[number].val_loss)
         return max(rivals, key=lambda number: self._in_the_end(candidates[number], candidates, best, top))
 
+    def is_clearly_better(self, own: Candidate, other: Candidate) -> bool:
+        """Whether more than luck sets a score above another, where scores alone count."""
+        return self.objective.gain(own.score, other.score) > self.tolerance
+
     def holds_its_own(self, own: Candidate, best: Candidate) -> bool:
         """Whether the final training keeps up with the network that it began with.
 

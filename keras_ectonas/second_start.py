@@ -52,9 +52,9 @@ def second_start(
     -------
     Network or None
         None where whoever made the model may have had reasons of which the data say nothing: layers that are not
-        understood, rows of several shapes, another precision, outputs that no dense layer makes for a whole row. None
-        as well if it would have more than `max_params`, take too long, or be `start` but for widths; or if the rows are
-        a table whose columns are scaled, where it would be much like any other model.
+        understood, causal convolutions, rows of several shapes, another precision, outputs that no dense layer makes
+        for a whole row. None as well if it would have more than `max_params`, take too long, or be `start` but for
+        widths; or if the rows are a table whose columns are scaled, where it would be much like any other model.
     """
     head = _head(model, start)
     if head is None or tuple(model.input_shape[1:]) != x.shape[1:] or (x.ndim == 2 and _is_scaled(x, start)):
@@ -89,6 +89,8 @@ def _head(model: keras.Sequential, start: Network) -> Sequence[keras.layers.Laye
     if any(role_of(layer) is Role.WALL and layer.kind not in _SCALING for layer in start.layers):
         return None
     if any(layer.compute_dtype != _PRECISION for layer in model.layers):
+        return None
+    if any(layer.config.get("padding") == "causal" for layer in start.layers):
         return None
     last = max((i for i, layer in enumerate(start.layers) if role_of(layer) is Role.PRODUCER), default=None)
     if last is None or start.layers[last].kind != "Dense" or len(model.layers[last].input.shape) != 2:

@@ -229,8 +229,8 @@ def _target(y: Array, output_shape: Shape, activation: str, loss_name: str | Non
             return target
         if kind == "classification" and hasattr(keras.losses, loss_name):
             raise InputError(
-                f"loss={loss_name!r} compares no labels of the forms that a classifier has: expected a loss of your own, "
-                f"or one of {sorted(_TARGET_OF_LOSS)}."
+                f"loss={loss_name!r} compares no labels of the forms that a classifier has: expected a loss of your "
+                f"own, or one of {sorted(_TARGET_OF_LOSS)}."
             )
         is_open = kind is None and not hasattr(keras.losses, loss_name)
         if kind != "classification" and not (is_open and _must_be_labels(y, output_shape, activation)):

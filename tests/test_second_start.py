@@ -26,7 +26,7 @@ def scores(given, made):
     return lambda network, step: made if any(layer.kind == "Conv2D" for layer in network.layers) else given
 
 
-def search_of(engine, clock=lambda: 0.0, start_step=0, **knobs):
+def search_of(engine, clock=lambda: 0.0, start_step=0, luck=0.0, **knobs):
     chosen = SearchSettings(**{"budget": 100, "max_growth": 1.0, "cell_pooling": ("none",), **knobs})
     ledger = Ledger.for_epochs(chosen.budget, EPOCH, chosen.kept_share)
     return Search(
@@ -38,6 +38,7 @@ def search_of(engine, clock=lambda: 0.0, start_step=0, **knobs):
         0,
         engine.train,
         start_step=start_step,
+        tolerance=luck,
         second_start=convolutional_start(),
         clock=clock,
     )
@@ -65,6 +66,12 @@ def test_the_better_one_goes_on(given, made):
     assert {child.parent for child in children if child.generation == 1} == {winner.id}
     assert search.lineage()[0].candidate == winner.id
     assert search.ledger.spent == search.ledger.limit
+
+
+@pytest.mark.parametrize(("made", "winner"), [(0.55, 0), (0.65, 1)])
+def test_a_score_that_luck_could_have_set_above_the_given_ones_does_not_count(made, winner):
+    search = search_of(FakeEngine(scores(0.5, made)), luck=0.1)
+    assert until_chosen(search).parents == [winner]
 
 
 def test_both_are_trained_alike_within_half_of_what_is_not_kept():
@@ -328,6 +335,13 @@ def head():
 @pytest.mark.parametrize("reason", REASONS)
 def test_there_is_none_where_the_model_knows_what_the_data_do_not_say(reason):
     assert made_for(REASONS[reason]()) is None
+
+
+@pytest.mark.parametrize(("padding", "has_one"), [("same", True), ("causal", False)])
+def test_there_is_none_that_would_look_ahead(padding, has_one):
+    x = np.random.default_rng(0).normal(size=(60, 20, 1)).astype("float32")
+    layers = [keras.layers.Conv1D(3, 3, padding=padding), keras.layers.Flatten(), head()]
+    assert (made_for(model_of(*layers, shape=(20, 1)), x) is not None) == has_one
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
+from models import dense_model
 
 from keras_ectonas import ECToNASClassifier, ECToNASRegressor, ECToNASTrainer
 from keras_ectonas.errors import InputError
-from models import dense_model
 
 QUICK = {"budget": 3, "random_state": 0, "verbose": 0}
 
