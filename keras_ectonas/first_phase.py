@@ -96,8 +96,8 @@ class FirstPhase(SearchWork):
 
     def _choose_start(self, given: int, made: int) -> None:
         (winner,) = self._leaders([given, made], 1, self.settings.greediness)
-        if winner == made and self._may_be_luck(given, made):
-            winner = given
+        if winner == made and self._judge.leads_by_luck(self.candidates[made], self.candidates[given]):
+            winner = given  # In doubt, the model that somebody chose goes on.
         self._have_met(given, made, winner)
         for loser in {given, made} - {winner}:
             if self.candidates[loser].status != "failed":
@@ -105,12 +105,6 @@ class FirstPhase(SearchWork):
             self.candidates[loser].network = None
         self.candidates[winner].status = "parent"
         self.parents, self.best, self.pools, self.phase = [winner], winner, [], "mutation"
-
-    def _may_be_luck(self, given: int, made: int) -> bool:
-        """In doubt, the model that somebody chose goes on."""
-        by_score = self.settings.selection == "fitness" and self.settings.greediness == 1
-        own, other = self.candidates[made], self.candidates[given]
-        return by_score and other.status != "failed" and not self._judge.is_clearly_better(own, other)
 
 
 def _cannot_be_trained(start: Candidate) -> SearchError:

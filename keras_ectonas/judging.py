@@ -86,9 +86,10 @@ class Judge:
                 return min(close, key=lambda number: candidates[number].val_loss)
         return max(rivals, key=lambda number: self._in_the_end(candidates[number], candidates, best, top))
 
-    def is_clearly_better(self, own: Candidate, other: Candidate) -> bool:
-        """Whether more than luck sets a score above another, where scores alone count."""
-        return self.objective.gain(own.score, other.score) > self.tolerance
+    def leads_by_luck(self, own: Candidate, other: Candidate) -> bool:
+        """Whether luck could have set a score above another, where scores alone count."""
+        by_score = self.settings.selection == "fitness" and self.settings.greediness == 1
+        return by_score and self._may_be_as_good(other.score, own.score)
 
     def holds_its_own(self, own: Candidate, best: Candidate) -> bool:
         """Whether the final training keeps up with the network that it began with.

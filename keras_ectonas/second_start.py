@@ -13,6 +13,7 @@ from .initial_weights import initialized_by_numpy
 from .network import Array, Network, unused_name
 from .random_state import untouched_random_state
 from .rules import Role, role_of
+from .rules.spatial import is_causal
 from .start import Width, inner_layers, moments
 from .surgery.walk import multiplications
 
@@ -90,7 +91,7 @@ def _head(model: keras.Sequential, start: Network) -> Sequence[keras.layers.Laye
         return None
     if any(layer.compute_dtype != _PRECISION for layer in model.layers):
         return None
-    if any(layer.config.get("padding") == "causal" for layer in start.layers):
+    if any(map(is_causal, start.layers)):
         return None
     last = max((i for i, layer in enumerate(start.layers) if role_of(layer) is Role.PRODUCER), default=None)
     if last is None or start.layers[last].kind != "Dense" or len(model.layers[last].input.shape) != 2:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import SurgeryError
-from ..network import Layer, Shape
+from ..network import Layer, Shape, somewhere
 from .activations import activation_name, is_elementwise
 from .base import LayerRule, Producer, Role
 
-__all__ = ["ConvRule", "GlobalPoolRule", "PaddingRule", "PoolRule", "UpSamplingRule", "per_axis"]
+__all__ = ["ConvRule", "GlobalPoolRule", "PaddingRule", "PoolRule", "UpSamplingRule", "is_causal", "per_axis"]
 
 
 def per_axis(value: int | Sequence[int], axes: int) -> tuple[int, ...]:
@@ -17,6 +17,11 @@ def per_axis(value: int | Sequence[int], axes: int) -> tuple[int, ...]:
     if isinstance(value, int):
         return (value,) * axes
     return tuple(int(v) for v in value)
+
+
+def is_causal(layer: Layer) -> bool:
+    """Whether the layer, or one inside it, pads so that no step sees those behind it."""
+    return somewhere(layer.config, lambda config: config.get("padding") == "causal")
 
 
 def _strided(layer: Layer, length: int | None, window: int, stride: int) -> int | None:

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..network import Array, Layer, Network, Weight, somewhere
+from ..network import Array, Layer, Network, Weight
+from ..rules.spatial import is_causal
 
 __all__ = [
     "BATCH_NORMALIZATION_EPSILON",
@@ -39,11 +40,9 @@ def convolution(network: Network, like: Layer, n_channels: int, window: tuple[in
 
     Among causal convolutions it is causal: no step may come to see those behind it.
     """
-    is_causal = len(window) == 1 and any(
-        somewhere(own.config, lambda config: config.get("padding") == "causal") for own in network.layers
-    )
+    looks_back = len(window) == 1 and any(map(is_causal, network.layers))
     kernel = np.zeros((*window, n_channels, n_channels))
-    kernel[tuple(size - 1 if is_causal else size // 2 for size in window)] = np.eye(n_channels)
+    kernel[tuple(size - 1 if looks_back else size // 2 for size in window)] = np.eye(n_channels)
     kind = f"Conv{len(window)}D"
     config = _config(
         network,
@@ -52,7 +51,7 @@ def convolution(network: Network, like: Layer, n_channels: int, window: tuple[in
         filters=int(n_channels),
         kernel_size=list(window),
         strides=[1] * len(window),
-        padding="causal" if is_causal else "same",
+        padding="causal" if looks_back else "same",
         data_format="channels_last",
         activation="linear",
         use_bias=True,
