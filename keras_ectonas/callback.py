@@ -11,7 +11,10 @@ from .compilation import Compilation
 from .data import checked_array, checked_targets, checked_weights
 from .errors import InputError
 from .fitted import FittedSearch
-from .sources import is_stream
+from .interrupts import carried_out
+from .search import Search
+from .session import Session
+from .sources import has_no_end, is_stream, source_of
 from .trainer import ECToNASTrainer
 
 __all__ = ["ECToNASCallback"]
@@ -30,7 +33,8 @@ class ECToNASCallback(FittedSearch, keras.callbacks.Callback):  # type: ignore[m
     Parameters
     ----------
     x : array-like or a data set of batches
-        Training rows, as ``fit`` receives them; no generator.
+        Training rows, as ``fit`` receives them; no generator. Where a data set has no end, an epoch of the search has
+        as many batches as one of ``fit``.
     y : array-like or None
         None for a data set, which holds it.
     validation_data : tuple (x, y) or (x, y, sample_weight), or a data set of batches, optional
@@ -73,7 +77,10 @@ class ECToNASCallback(FittedSearch, keras.callbacks.Callback):  # type: ignore[m
         """Check every argument before ``fit`` spends time."""
         if not isinstance(self.model, keras.Sequential):
             raise InputError(f"model of type {type(self.model).__name__}: expected a keras.Sequential.")
-        if not is_stream(self._x):
+        if is_stream(self._x):
+            if not source_of(self._x).rewinds:
+                raise InputError("x is a generator, whose batches go to fit: expected arrays or a data set.")
+        else:
             x = checked_array("x", self._x, "float32")
             checked_targets("y", self._y, len(x))
             checked_weights("sample_weight", self._sample_weight, len(x))
@@ -115,24 +122,41 @@ class ECToNASCallback(FittedSearch, keras.callbacks.Callback):  # type: ignore[m
         n_epochs = n_steps / (self.params.get("steps") or session.data.steps_per_epoch)
         session.start_step = round(n_epochs * session.data.steps_per_epoch)
         search = session.run()
-        if search.best != 0:
-            _replace_layers(self.model, session.blueprint, search.winner().network)
+        carried_out(lambda: self._finish(session, search))
+
+    def _finish(self, session: Session, search: Search) -> None:
         self.model_ = self.model
         self._keep(session, search, self._trainer.get_params(deep=False), ECToNASTrainer)
+        if search.best != 0:
+            _replace_layers(self.model, session.blueprint, search.winner().network)
 
-    def _session(self) -> Any:
+    def _session(self) -> Session:
         self._trainer.model = self.model
-        return self._trainer._session(self._x, self._y, self._sample_weight, self._validation_data)
+        # Where data have no end, an epoch is what it is to ``fit``.
+        steps = self.params.get("steps") if is_stream(self._x) and has_no_end(self._x) else None
+        return self._trainer._session(self._x, self._y, self._sample_weight, self._validation_data, steps)
 
 
 def _replace_layers(model: keras.Sequential, blueprint: Blueprint, network: Any) -> None:
-    """Take the old layers out of `model`, put those of `network` in, and compile anew."""
-    while model.layers:
-        model.pop(rebuild=False)
-    blueprint.fill(model, network)
-    compilation = Compilation.of(model)
+    """Put the layers of `network` into `model` in place of its own, and compile anew; all of it or nothing."""
+    compilation, optimizer, before = Compilation.of(model), model.optimizer, list(model.layers)
     if compilation is None:
         raise InputError("model is no longer compiled")
-    compilation.compile(model)
-    model.optimizer.build(model.trainable_variables)
-    LiveModel(model).assign(network)
+    try:
+        _empty(model)
+        blueprint.fill(model, network)
+        compilation.compile(model)
+        model.optimizer.build(model.trainable_variables)
+        LiveModel(model).assign(network)
+    except BaseException:
+        _empty(model)
+        for layer in before:
+            model.add(layer, rebuild=layer is before[-1])
+        if model.optimizer is not optimizer:
+            compilation.compile(model)
+        raise
+
+
+def _empty(model: keras.Sequential) -> None:
+    while model.layers:
+        model.pop(rebuild=False)

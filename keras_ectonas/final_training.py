@@ -45,7 +45,7 @@ def shorter_trainings(outlook: Outlook, line: Sequence[Candidate], for_a_look: b
         The best and its ancestors, from the start on.
     for_a_look : bool
         Whether there is to be one in any case, to see what training leads to; then with the whole epochs in a quarter
-        of what is left, if there is one.
+        of what is left, if they are as many as a score is the mean of. Fewer would show little.
     """
     looks, epoch = [record for own in line for record in own.records], outlook.ledger.steps_per_epoch
     steps, left = 2 * min(reversed(looks), key=lambda record: record.val_loss).step, steps_left(outlook, line)
@@ -53,7 +53,7 @@ def shorter_trainings(outlook: Outlook, line: Sequence[Candidate], for_a_look: b
     if 2 * sum(lengths) <= left:
         return lengths
     look = int(_FOR_A_LOOK * left) // epoch * epoch
-    return [look] if for_a_look and look else []
+    return [look] if for_a_look and look >= outlook.settings.rolling_epochs * epoch else []
 
 
 def learns_by_heart(own: Candidate, steps_per_epoch: int, loss_ratio: float) -> bool:

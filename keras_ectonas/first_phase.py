@@ -9,7 +9,14 @@ from .errors import SearchError
 from .limits import REMOVALS, shrunk
 from .lineage import Candidate
 from .search_work import Order, SearchWork
-from .warmup import has_room_for_another, leaves_room_for_another, most_steps, next_part, next_part_of_another
+from .warmup import (
+    further_part,
+    has_room_for_another,
+    leaves_room_for_another,
+    most_steps,
+    next_part,
+    next_part_of_another,
+)
 
 __all__ = ["FirstPhase"]
 
@@ -104,7 +111,19 @@ class FirstPhase(SearchWork):
                 self.candidates[loser].status = "lost"
             self.candidates[loser].network = None
         self.candidates[winner].status = "parent"
-        self.parents, self.best, self.pools, self.phase = [winner], winner, [], "mutation"
+        self.parents, self.best, self.pools, self.phase = [winner], winner, [], "settling"
+
+    def _settle(self) -> None:
+        """One more part of training for the better of two starts, where there is no room for children."""
+        start, outlook = self.candidates[self.parents[0]], self._outlook()
+        before, steps = replace(start, records=list(start.records)), further_part(outlook, start)
+        if steps:
+            self._train([Order(start.id, steps, in_all=start.steps + outlook.free)], "warm-up")
+            if start.status == "failed":
+                self._restore(start, before)
+        # Fewer steps than asked for: a callback, the time or a failure has ended it.
+        if not steps or self.candidates[start.id].steps < before.steps + steps:
+            self.phase = "mutation"
 
 
 def _cannot_be_trained(start: Candidate) -> SearchError:

@@ -12,7 +12,7 @@ from .outlook import Outlook
 from .settings import SearchSettings
 from .tournament import n_trainings
 
-__all__ = ["Plan", "planned"]
+__all__ = ["Plan", "has_room", "planned"]
 
 AUTOMATIC_CHILDREN: Final = 6
 FEWEST_CHILDREN: Final = 4
@@ -72,6 +72,11 @@ def planned(kinds: Sequence[str], outlook: Outlook, is_first: bool) -> Plan | No
         if plan.match_steps > 0 and _cost(kinds[:n], plan, settings) <= free:
             return plan
     return None
+
+
+def has_room(outlook: Outlook) -> bool:
+    """Whether a generation could have all its children and full matches: some two for each of them."""
+    return 2 * _most_children(AUTOMATIC_CHILDREN, outlook.settings) * _match_steps(outlook) <= outlook.free
 
 
 def _scaled_plan(n: int, match_steps: int, scale: float, settings: SearchSettings, ledger: Ledger) -> Plan:

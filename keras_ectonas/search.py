@@ -93,6 +93,8 @@ class Search(FirstPhase, FinalPhase):
                 self._shrink()
             case "second_start":
                 self._try_second_start()
+            case "settling":
+                self._settle()
             case "mutation":
                 self._mutate()
             case "within_mutations":

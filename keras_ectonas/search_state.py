@@ -25,7 +25,15 @@ __all__ = ["SearchState"]
 
 Train = Callable[[Sequence[TrainingJob]], Sequence[TrainingOutcome]]
 Phase = Literal[
-    "warmup", "shrinking", "second_start", "mutation", "within_mutations", "between_mutations", "final", "done"
+    "warmup",
+    "shrinking",
+    "second_start",
+    "settling",
+    "mutation",
+    "within_mutations",
+    "between_mutations",
+    "final",
+    "done",
 ]
 
 

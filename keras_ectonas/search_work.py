@@ -14,7 +14,7 @@ from .search_state import SearchState
 
 __all__ = ["Order", "SearchWork"]
 
-_SEARCHING: Final = ("warmup", "second_start", "mutation", "within_mutations", "between_mutations")
+_SEARCHING: Final = ("warmup", "second_start", "settling", "mutation", "within_mutations", "between_mutations")
 """Phases that the time kept for the end is no part of."""
 
 

@@ -108,9 +108,10 @@ class SearchSettings:
         long one, and the best counts. Nothing is kept with ``final_selection="parents"``.
     final_dropout : float
         Rate of dropout before the first dense layer that reads 32 features or more which layers with kernels have made,
-        in the long one of these trainings. A shorter one, with a quarter of the rest if none is called for, shows
-        whether the loss on the rows to train on falls far below that on the validation rows; only then is it added.
-        Never where the network drops features on the way there already. 0: never.
+        in the long one of these trainings. A shorter one, with a quarter of the rest if none is called for and that is
+        as many epochs as a score is the mean of, shows whether the loss on the rows to train on falls far below that
+        on the validation rows; only then is it added. Never where the network drops features on the way there already.
+        0: never.
     match_rate : float
         Share of the learning rate that is left at the end of a match: a score is less a matter of luck after small
         steps.

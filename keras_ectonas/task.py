@@ -203,7 +203,7 @@ def read_task(
     if target in ("one_hot", "multilabel") and columns is not None:
         if columns != n_outputs:
             raise InputError(f"y has {columns} columns, the model {n_outputs} outputs: expected as many.")
-        if y.dtype.kind not in "fiub" or not _says_yes_or_no(y):
+        if y.dtype.kind not in "fiub" or not _holds_zeros_and_ones(y):
             raise InputError(
                 "y has several columns of labels that are not 0 and 1. Multioutput target data is not supported: "
                 "expected a column of 0 and 1 for each label, or one column."
@@ -248,10 +248,10 @@ def _must_be_labels(y: Array, output_shape: Shape, activation: str) -> bool:
     """Whether targets cannot be values: one label for each row, of a model that gives several probabilities."""
     if len(output_shape) != 1 or output_shape[0] == 1 or activation != "softmax":
         return False
-    return y.ndim == 1 or (y.ndim == 2 and y.dtype.kind in "fiub" and _says_yes_or_no(y) and _sums_to_one(y))
+    return y.ndim == 1 or (y.ndim == 2 and y.dtype.kind in "fiub" and _holds_zeros_and_ones(y) and _sums_to_one(y))
 
 
-def _says_yes_or_no(y: Array) -> bool:
+def _holds_zeros_and_ones(y: Array) -> bool:
     return bool(((y == 0) | (y == 1)).all())
 
 
@@ -261,7 +261,7 @@ def _sums_to_one(y: Array) -> bool:
 
 def _holds_shares(y: Array) -> bool:
     """Whether targets are numbers from 0 to 1 that name no class."""
-    return y.dtype.kind == "f" and bool(((y >= 0) & (y <= 1)).all()) and not _says_yes_or_no(y)
+    return y.dtype.kind == "f" and bool(((y >= 0) & (y <= 1)).all()) and not _holds_zeros_and_ones(y)
 
 
 def _classes(y: Array, target: Target, n_outputs: int) -> Array:

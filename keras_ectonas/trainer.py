@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from .engines.fit import outputs_of
 from .errors import InputError
 from .estimator_callbacks import CallbackSupport, FitTask, with_callbacks
 from .fitted import FittedSearch
+from .interrupts import carried_out
 from .network import Array
 from .preparation import Ended, prepared_session
 from .search import Search
@@ -229,7 +231,8 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
     n_epochs_ : float
         Epochs spent.
     best_score_ : float
-        The winner's score on the validation rows.
+        The winner's score on the validation rows: a mean over up to `rolling_epochs` epochs, from which that of
+        ``model_`` as it is may differ a little.
     objective_ : Objective
         The name of the score, and whether more of it is better.
     seconds_ : float
@@ -395,9 +398,12 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         data = {"X": X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
         search = session.run(FitTask.of(self, data, lambda search: _able_to_predict(session, search)))
         self._ended = Ended(session.identity(), search.state()) if self.warm_start else None
+        carried_out(lambda: self._finish(session, search))
+        return self
+
+    def _finish(self, session: Session, search: Search) -> None:
         self.model_ = session.model(search)
         self._keep(session, search, self.get_params(deep=False), type(self))
-        return self
 
     def predict(self, X: Any) -> Array:
         """Labels or values, in the form of the targets that ``fit`` received; shape (rows,) or (rows, outputs).
@@ -493,6 +499,12 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         if hasattr(self, "model_"):
             check_loadable(self.model_)
         return super().__getstate__()
+
+    def __sklearn_clone__(self) -> Any:
+        with warnings.catch_warnings():
+            # Keras says so of each copy of a compiled model that has not been trained.
+            warnings.filterwarnings("ignore", "Skipping variable loading for optimizer", UserWarning)
+            return super().__sklearn_clone__()
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -1,18 +1,25 @@
-"""How long start models are trained before the first changes: until the given one no longer learns fast, or as told.
+"""How long start models are trained before the first changes: until they no longer learn fast, or as told.
 
 A network that still learns fast gains more from its next epochs than from a change, and has the whole budget's steps
-to itself while nobody competes.
+to itself while nobody competes. A short budget may have room for nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
-from .lineage import Candidate, EpochRecord
+from .lineage import Candidate
 from .outlook import Outlook
+from .planning import has_room
 
-__all__ = ["has_room_for_another", "leaves_room_for_another", "most_steps", "next_part", "next_part_of_another"]
+__all__ = [
+    "further_part",
+    "has_room_for_another",
+    "leaves_room_for_another",
+    "most_steps",
+    "next_part",
+    "next_part_of_another",
+]
 
 _PART: Final = 0.05
 """Of the horizon."""
@@ -20,18 +27,19 @@ _PART: Final = 0.05
 _LONGEST_PART: Final = 5.0
 _FEWEST_PARTS: Final = 2
 _MOST: Final = 0.5
-"""Of what is not kept for the end, for all starts together."""
+"""Of what is not kept for the end, for all starts together, as long as the rest has room for children."""
 
-_FAST: Final = 0.05
-"""Share of the validation loss, penalties included, that goes from one part to the next."""
+_FAST: Final = 0.01
+"""Share of the validation loss, penalties included, that goes with each epoch."""
 
 
 def next_part(outlook: Outlook, start: Candidate, n_starts: int = 1) -> int:
     """Steps that the start model is trained for before it is looked at again; 0 if its warm-up is over or has no steps.
 
     Without a given length, parts of a twentieth of the budget, of five epochs at most, follow each other as long as
-    each brings the validation loss down by a twentieth, at least two, and at most half of what is not kept for the end,
-    or a quarter if another start is to have as much. Under a time limit the first part is one epoch.
+    each brings the validation loss down by a hundredth for each of its epochs, at least two, and at most half of what
+    is not kept for the end, or a quarter if another start is to have as much; if there is none, then as `further_part`
+    says. Under a time limit the first part is one epoch.
     """
     settings, ledger = outlook.settings, outlook.ledger
     if settings.warmup_epochs is not None:
@@ -43,15 +51,25 @@ def next_part(outlook: Outlook, start: Candidate, n_starts: int = 1) -> int:
     left = most_steps(outlook, n_starts) - start.steps
     if not start.steps:
         return _fitting(outlook, start, min(part, max(left, 1)))
-    if 2 * left < part:
-        return 0
-    if start.steps < _FEWEST_PARTS * part or _learns_fast(start.records, part):
+    if 2 * left >= part and (start.steps < _FEWEST_PARTS * part or _learns_fast(outlook, start)):
         return _fitting(outlook, start, min(part, left))
-    return 0
+    return further_part(outlook, start) if n_starts == 1 else 0
+
+
+def further_part(outlook: Outlook, start: Candidate) -> int:
+    """Steps that the start that goes on is trained for next; 0 if what is not kept for the end has room for children.
+
+    Otherwise it may have all of that as long as it learns fast; 0 if it does not, or had less than two parts.
+    """
+    part, left = _part(outlook), outlook.free
+    if outlook.settings.warmup_epochs is not None or 2 * left < part or has_room(outlook):
+        return 0
+    is_known = start.steps >= _FEWEST_PARTS * part
+    return min(part, left) if is_known and _learns_fast(outlook, start) else 0
 
 
 def most_steps(outlook: Outlook, n_starts: int = 1) -> int:
-    """Steps of the whole warm-up of one start, at most."""
+    """Steps of the whole warm-up of one start, at most, as long as the rest has room for children."""
     settings, ledger = outlook.settings, outlook.ledger
     if settings.warmup_epochs is not None:
         return ledger.steps_for(settings.warmup_epochs)
@@ -102,12 +120,13 @@ def _fitting(outlook: Outlook, start: Candidate, steps: int) -> int:
     return min(steps, max(outlook.free, 0 if start.steps else 1))
 
 
-def _learns_fast(records: Sequence[EpochRecord], part: int) -> bool:
+def _learns_fast(outlook: Outlook, start: Candidate) -> bool:
     """Whether the loss of the last part is far below that of the part before."""
-    end = records[-1].step
-    recent = [record.val_loss for record in records if record.step > end - part]
-    before = [record.val_loss for record in records if end - 2 * part < record.step <= end - part]
+    part, end = _part(outlook), start.records[-1].step
+    recent = [record.val_loss for record in start.records if record.step > end - part]
+    before = [record.val_loss for record in start.records if end - 2 * part < record.step <= end - part]
     if not before:
         return True
     reference = sum(before) / len(before)
-    return reference - sum(recent) / len(recent) > _FAST * abs(reference)
+    wanted = _FAST * part / outlook.ledger.steps_per_epoch
+    return reference - sum(recent) / len(recent) > wanted * abs(reference)

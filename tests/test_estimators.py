@@ -288,7 +288,6 @@ def test_callbacks_are_copied_and_used():
     assert getattr(mine, "_model", None) is None
 
 
-@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")  # Keras' copy of an unused optimizer
 def test_clone_keeps_parameters_and_forgets_the_fit(fitted):
     twin = clone(fitted)
     assert not hasattr(twin, "model_")

@@ -141,9 +141,10 @@ def test_a_look_takes_whole_epochs(budget):
     assert 0.2 * (look + long) <= look <= 0.25 * (look + long)
 
 
-def test_with_less_than_four_epochs_there_is_no_look():
+@pytest.mark.parametrize("budget", [8, 20])
+def test_there_is_no_look_of_fewer_epochs_than_a_score_is_the_mean_of(budget):
     engine = FakeEngine(lambda network, step: 0.5, loss=lambda step: 0.999**step)
-    search = finished(engine, convolutional_start(), **SETTINGS | DROPPED | {"budget": 8})
+    search = finished(engine, convolutional_start(), **SETTINGS | DROPPED | {"budget": budget})
     assert len(final_trainings(search)) == 1
     assert not any(layer.kind == "Dropout" for job in engine.jobs for layer in job.network.layers)
 

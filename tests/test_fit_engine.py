@@ -1,5 +1,7 @@
 """The ``fit`` engine: jobs give the same outcome whatever came before, and are charged what they took."""
 
+import logging
+
 import keras
 import numpy as np
 import pytest
@@ -144,3 +146,31 @@ def test_an_accuracy_is_known_as_one(scoring, metrics, expected):
     compilation = Compilation({}, "sparse_categorical_crossentropy", metrics)
     assert resolve_scoring(scoring, compilation, TASK).objective.is_accuracy == expected
     assert resolve_scoring(scoring, compilation, TASK, weighted=True).objective.is_accuracy == expected
+
+
+class Told(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.told = []
+
+    def emit(self, record):
+        self.told.append(record.getMessage())
+
+
+def test_that_each_model_is_traced_is_no_news():
+    words = "5 out of the last 15 calls to %s triggered tf.function retracing."
+    logger, handler = logging.getLogger("tensorflow"), Told()
+
+    def tell(epoch, logs):
+        logger.warning(words, "multi_step_on_iterator")
+        logger.warning("something else")
+
+    engine, network = engine_for(callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=tell)])
+    logger.addHandler(handler)
+    try:
+        engine.train([job(network, 6)])
+        assert handler.told == ["something else"] * 2
+        logger.warning(words, "a function of the user's own")
+        assert len(handler.told) == 3
+    finally:
+        logger.removeHandler(handler)

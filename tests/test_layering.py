@@ -11,6 +11,7 @@ PACKAGE = Path(keras_ectonas.__file__).parent
 
 FLOORS = {
     "errors": 0,
+    "interrupts": 0,
     "settings": 0,
     "budget": 0,
     "network": 0,
@@ -82,6 +83,7 @@ WITHIN_FLOOR = [
     ("final_training", "outlook"),
     ("warmup", "lineage"),
     ("warmup", "outlook"),
+    ("warmup", "planning"),
     ("final_phase", "final_training"),
     ("final_phase", "lineage"),
     ("final_phase", "search_work"),

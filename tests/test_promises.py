@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from models import dense_model, table
 from test_search import ACCURACY, dense_start, finished, search_of
 
-from keras_ectonas import ECToNASClassifier, ECToNASTrainer
+from keras_ectonas import ECToNASCallback, ECToNASClassifier, ECToNASTrainer, SearchCallback
 from keras_ectonas.bridge import network_of
 from keras_ectonas.budget import Ledger
 from keras_ectonas.errors import InputError, SearchError
@@ -281,6 +281,73 @@ def test_two_interrupts_abort(monkeypatch):
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
         trainer.fit(x, y)
     assert not hasattr(trainer, "model_")
+
+
+class Late(SearchCallback):
+    """Raises from places where the winner is put together, when the search is over."""
+
+    def __init__(self, monkeypatch, calls, kind=KeyboardInterrupt):
+        self.calls, self.kind, self.add, self.seen = calls, kind, keras.Sequential.add, None
+        monkeypatch.setattr(keras.Sequential, "add", lambda *args, **kwargs: self.adds(*args, **kwargs))
+
+    def on_search_end(self, search):
+        self.seen = 0
+
+    def adds(self, *args, **kwargs):
+        if self.seen is not None:
+            self.seen += 1
+            if self.seen in self.calls:
+                raise self.kind
+        return self.add(*args, **kwargs)
+
+
+def compiled_model():
+    model = dense_model()
+    model.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_an_interrupt_behind_a_search_changes_nothing(call, monkeypatch):
+    x, y = table()
+    plain = ECToNASTrainer(dense_model(), engine="fit", **QUICK).fit(x, y)
+    late = Late(monkeypatch, [call])
+    trainer = ECToNASTrainer(dense_model(), engine="fit", callbacks=[late], **QUICK).fit(x, y)
+    assert late.seen > call
+    np.testing.assert_array_equal(trainer.predict_proba(x), plain.predict_proba(x))
+    assert trainer.n_epochs_ == plain.n_epochs_
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_an_interrupt_behind_a_search_leaves_the_winner_in_the_model(call, monkeypatch):
+    x, y = table()
+    knobs = {**QUICK, "budget": 20, "engine": "fit"}
+    plain, model = compiled_model(), compiled_model()
+    search = ECToNASCallback(x, y, **knobs)
+    plain.fit(x, y, epochs=2, verbose=0, shuffle=False, callbacks=[search])
+    assert len(search.lineage_) > 1
+    late = Late(monkeypatch, [call])
+    follower = ECToNASCallback(x, y, callbacks=[late], **knobs)
+    model.fit(x, y, epochs=2, verbose=0, shuffle=False, callbacks=[follower])
+    assert late.seen > call
+    np.testing.assert_array_equal(model.predict(x, verbose=0), plain.predict(x, verbose=0))
+
+
+@pytest.mark.parametrize(("calls", "kind"), [([2, 5], KeyboardInterrupt), ([2], MemoryError)])
+def test_a_model_is_replaced_as_a_whole_or_not_at_all(calls, kind, monkeypatch):
+    x, y = table()
+    model, seen = compiled_model(), {}
+    late = Late(monkeypatch, calls, kind)
+    before = keras.callbacks.LambdaCallback(on_train_end=lambda logs: seen.update(outputs=model.predict(x, verbose=0)))
+    search = ECToNASCallback(x, y, callbacks=[late], engine="fit", **{**QUICK, "budget": 20})
+    with pytest.raises(kind):
+        model.fit(x, y, epochs=2, verbose=0, callbacks=[before, search])
+    assert late.seen >= calls[-1]
+    np.testing.assert_array_equal(model.predict(x, verbose=0), seen["outputs"])
+    model.fit(x, y, verbose=0)
+    late.seen = None
+    assert search.select(within=1.0).predict(x, verbose=0).shape == seen["outputs"].shape
+    assert search.lineage_[-1].n_params > 0
 
 
 # Bad candidates.

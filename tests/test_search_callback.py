@@ -6,6 +6,7 @@ import pytest
 from models import dense_model, table
 
 from keras_ectonas import ECToNASCallback
+from keras_ectonas.errors import InputError
 
 
 def callback_model():
@@ -74,3 +75,39 @@ def test_callback_takes_weights_of_rows():
     search = ECToNASCallback(x, labels, (x, labels, weights), weights, budget=8, verbose=0, random_state=0)
     model.fit(x, labels, epochs=3, callbacks=[search], verbose=0, sample_weight=weights)
     assert search.best_score_ > 0.95
+
+
+class Endless(keras.utils.PyDataset):
+    """Batches of 16 rows, again and again."""
+
+    def __init__(self, x, y):
+        super().__init__()
+        self.x, self.y = x, y
+
+    @property
+    def num_batches(self):
+        return None
+
+    def __getitem__(self, index):
+        rows = np.arange(16 * index, 16 * (index + 1)) % len(self.x)
+        return self.x[rows], self.y[rows]
+
+
+def test_data_without_an_end_have_epochs_as_long_as_those_of_fit():
+    x, y = table(96)
+    model = callback_model()
+    search = ECToNASCallback(Endless(x, y), validation_data=(x, y), budget=5, verbose=0, random_state=0, max_children=2)
+    model.fit(Endless(x, y), epochs=2, steps_per_epoch=4, shuffle=False, callbacks=[search], verbose=0)
+    assert search.lineage_[0].epoch == 2
+    assert search.n_epochs_ == 5
+    assert sum(search.candidates_["epochs"]) == pytest.approx(5)
+
+
+def test_a_generator_is_refused_before_fit_takes_from_it():
+    x, y = table(96)
+    batches, model = ((x[:16], y[:16]) for _ in iter(int, 1)), callback_model()
+    before = model.get_weights()
+    with pytest.raises(InputError, match="x is a generator, whose batches go to fit"):
+        model.fit(batches, steps_per_epoch=4, shuffle=False, callbacks=[ECToNASCallback(batches, budget=5)], verbose=0)
+    for weight, same in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, same)

@@ -83,6 +83,40 @@ def test_both_are_trained_alike_within_half_of_what_is_not_kept():
     assert [charge.purpose for charge in search.ledger.charges][-1] == "second start"
 
 
+@pytest.mark.parametrize(("made", "winner"), [(0.4, 0), (0.6, 1)])
+@pytest.mark.parametrize(("until", "n_parts"), [(40, 3), (60, 4), (80, 5), (1000, 9)])
+def test_the_better_one_goes_on_as_long_as_it_learns_fast_where_children_have_no_room(made, winner, until, n_parts):
+    # Of 400 steps 160 are kept for the end, and each has had three parts of 20.
+    engine = FakeEngine(scores(0.5, made), loss=lambda step: 0.9 ** (min(step, until) / 20))
+    search = search_of(engine, budget=40)
+    search.run()
+    trained = [[job.steps for job in engine.jobs if job.candidate == number] for number in (0, 1)]
+    assert trained[1 - winner] == [20] * 3
+    assert trained[winner] == [20] * n_parts
+    assert search.candidates[winner].steps == sum(trained[winner])
+    assert search.ledger.spent == search.ledger.limit
+
+
+def test_the_better_one_leaves_room_to_children_where_there_is_some():
+    engine = FakeEngine(scores(0.5, 0.6), loss=lambda step: 0.9 ** (step / 50))
+    search = search_of(engine, budget=200)
+    search.run()
+    assert search.candidates[1].steps == 300
+    assert search.generation > 0
+
+
+def test_the_better_one_goes_on_from_where_it_could_be_trained():
+    engine = FakeEngine(
+        scores(0.5, 0.6), fails=lambda job: "NaN" if len(engine.jobs) == 8 else "", loss=lambda step: 0.9**step
+    )
+    search = search_of(engine, budget=40)
+    search.run()
+    winner = search.candidates[1]
+    assert (winner.steps, winner.remark, len(winner.records)) == (80, "in its warm-up: NaN", 4)
+    assert winner.status != "failed"
+    assert search.generation > 0
+
+
 def test_size_counts_below_greediness_1():
     larger = dense_start().n_params < convolutional_start().n_params
     engine = FakeEngine(scores(0.6, 0.6))
@@ -100,7 +134,7 @@ def test_it_is_left_out_where_the_budget_is_short(budget, is_tried):
 @pytest.mark.parametrize("budget", [19, 20])
 def test_the_warm_up_is_halved_only_if_a_second_start_can_follow(budget):
     search = until_chosen(search_of(FakeEngine(scores(0.5, 0.6), loss=lambda step: 0.9**step), budget=budget))
-    assert search.candidates[0].steps == {19: 0.3 * 19 * EPOCH, 20: 0.15 * 20 * EPOCH}[budget]
+    assert search.candidates[0].steps == {19: 0.6 * 19 * EPOCH, 20: 0.15 * 20 * EPOCH}[budget]
     assert len(search.candidates) == {19: 1, 20: 2}[budget]
 
 

@@ -31,15 +31,32 @@ def test_a_start_that_learns_fast_goes_on_for_half_of_what_is_not_kept_for_the_e
     assert sum(learning(lambda step: 0.9 ** (step / 50))) == 0.5 * 0.6 * 200 * EPOCH
 
 
+@pytest.mark.parametrize(("budget", "share"), [(20, 0.6), (40, 0.6), (50, 0.6), (200, 0.3)])
+def test_it_goes_on_for_all_that_is_not_kept_for_the_end_where_children_have_no_room(budget, share):
+    # In parts of a twentieth the loss falls by a tenth. Twelve full matches take 360 steps, or half an epoch each.
+    steps = learning(lambda step: 0.9 ** (step / min(50, budget / 20 * EPOCH)), budget=budget)
+    assert sum(steps) == share * budget * EPOCH
+    assert (budget - 0.4 * budget - 0.3 * budget) * EPOCH < 360 or share == 0.3
+
+
+@pytest.mark.parametrize("n_parts", [6, 8, 10])
+def test_it_ends_there_too_when_learning_becomes_slow(n_parts):
+    # Half of what is not kept are six parts.
+    steps = learning(lambda step: 0.9 ** (min(step, 10 * n_parts - 10) / 10), budget=20)
+    assert steps == [10] * n_parts
+
+
 def test_it_ends_in_the_part_in_which_learning_becomes_slow():
     # The loss falls by a tenth in each part, until step 250.
     assert learning(lambda step: 0.9 ** (min(step, 250) / 50)) == [50] * 6
 
 
-@pytest.mark.parametrize("share", [0.04, 0.06])
-def test_learning_is_fast_if_a_twentieth_of_the_loss_goes_in_a_part(share):
-    goes_on = len(learning(lambda step: (1 - share) ** (step / 50))) > 2
-    assert goes_on == (share > 0.05)
+@pytest.mark.parametrize("share", [0.009, 0.011])
+@pytest.mark.parametrize(("budget", "epochs"), [(20, 1), (40, 2), (200, 5)])
+def test_learning_is_fast_if_a_hundredth_of_the_loss_goes_in_an_epoch(share, budget, epochs):
+    # In a part of several epochs, so much for each of them.
+    steps = learning(lambda step: (1 - share * epochs) ** (step / (epochs * EPOCH)), budget=budget)
+    assert (len(steps) > 2) == (share > 0.01)
 
 
 def test_a_loss_may_be_negative():
@@ -62,18 +79,18 @@ def test_with_all_kept_for_the_end_one_step_gives_a_score():
 
 
 def test_time_bounds_it_too():
-    engine = FakeEngine(by_chance(0), loss=lambda step: 0.9 ** (step / EPOCH), pace=lambda job: 1.0)
+    engine = FakeEngine(by_chance(0), loss=lambda step: 0.9 ** (step / 50), pace=lambda job: 1.0)
     search = finished(
         engine,
         steps_per_epoch=EPOCH,
         clock=lambda: float(sum(job.steps for job in engine.jobs)),
         budget=10_000,
-        max_time=1000.0,
+        max_time=2000.0,
         final_share=0.4,
     )
-    # There is time for 100 epochs, 40 of them for the end.
+    # There is time for 200 epochs, 80 of them for the end.
     assert warmup(engine)[0] == EPOCH
-    assert 300 <= sum(warmup(engine)) <= 350
+    assert 600 <= sum(warmup(engine)) <= 650
     assert search.generation > 0
 
 
@@ -101,9 +118,9 @@ def test_an_interrupt_ends_with_the_start_once_it_is_trained(part, max_params, e
     assert again.generation > 0
 
 
-@pytest.mark.parametrize(("final_share", "most"), [(0.85, 7.5), (0.9, 5), (0.45, 27.5)])
-def test_it_takes_at_most_half_of_what_is_not_kept_for_the_end(final_share, most):
-    steps = learning(lambda step: 0.9**step, final_share=final_share, budget=100)
+@pytest.mark.parametrize(("final_share", "budget", "most"), [(0.85, 100, 7.5), (0.9, 100, 5), (0.45, 200, 55)])
+def test_it_takes_at_most_half_of_what_is_not_kept_for_the_end(final_share, budget, most):
+    steps = learning(lambda step: 0.9 ** (step / 50), final_share=final_share, budget=budget)
     assert sum(steps) == most * EPOCH
 
 

@@ -7,7 +7,8 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import keras
@@ -47,7 +48,7 @@ class FitEngine(Engine):
     def train(self, jobs: Sequence[TrainingJob]) -> list[TrainingOutcome]:
         # Whoever trains now may train again in the next round.
         self._n_kept = max(_MODELS_KEPT, len(jobs))
-        with training():
+        with training(), _many_models():
             outcomes = [self._train_one(job) for job in jobs]
         if self._n_dropped >= _DROPPED_BEFORE_CLEARING:
             self._n_dropped = 0
@@ -93,6 +94,21 @@ class FitEngine(Engine):
                 self._models.popitem(last=False)
                 self._n_dropped += 1
         return self._models[key]
+
+
+@contextmanager
+def _many_models() -> Iterator[None]:
+    """Keep TensorFlow from warning of programs that are traced again and again: each model has its own."""
+
+    def is_about_another(record: logging.LogRecord) -> bool:
+        return "triggered tf.function retracing" not in record.getMessage()
+
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(is_about_another)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_about_another)
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
@@ -203,6 +219,7 @@ def evaluation_batch(n_rows: int) -> int:
     return math.ceil(n_rows / math.ceil(n_rows / _EVALUATION_BATCH))
 
 
+@_many_models()
 def outputs_of(model: keras.Model, x: Array) -> Array:
     """What `model` gives for `x`, in float.
 
