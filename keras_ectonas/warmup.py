@@ -10,7 +10,7 @@ from typing import Final
 
 from .lineage import Candidate
 from .outlook import Outlook
-from .planning import has_room
+from .planning import FEWEST_CHILDREN, has_room
 
 __all__ = [
     "further_part",
@@ -28,6 +28,12 @@ _LONGEST_PART: Final = 5.0
 _FEWEST_PARTS: Final = 2
 _MOST: Final = 0.5
 """Of what is not kept for the end, for all starts together, as long as the rest has room for children."""
+
+_FOR_CHILDREN: Final = 0.2
+"""Of the same, at least."""
+
+_FEWEST_FOR_CHILDREN: Final = 2 * FEWEST_CHILDREN
+"""Steps: one for each of them in each of two matches."""
 
 _FAST: Final = 0.01
 """Share of the validation loss, penalties included, that goes with each epoch."""
@@ -59,10 +65,13 @@ def next_part(outlook: Outlook, start: Candidate, n_starts: int = 1) -> int:
 def further_part(outlook: Outlook, start: Candidate) -> int:
     """Steps that the start that goes on is trained for next; 0 if what is not kept for the end has room for children.
 
-    Otherwise it may have all of that as long as it learns fast; 0 if it does not, or had less than two parts.
+    Otherwise it may have four fifths of all that is not kept, as long as it learns fast; the rest is for a few short
+    matches. 0 if it does not, or had less than two parts.
     """
-    part, left = _part(outlook), outlook.free
-    if outlook.settings.warmup_epochs is not None or 2 * left < part or has_room(outlook):
+    settings, part = outlook.settings, _part(outlook)
+    for_children = outlook.ledger.steps_for(_FOR_CHILDREN * (1 - settings.kept_share) * outlook.horizon)
+    left = outlook.free - max(for_children, _FEWEST_FOR_CHILDREN)
+    if settings.warmup_epochs is not None or 2 * left < part or has_room(outlook):
         return 0
     is_known = start.steps >= _FEWEST_PARTS * part
     return min(part, left) if is_known and _learns_fast(outlook, start) else 0

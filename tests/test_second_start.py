@@ -84,7 +84,7 @@ def test_both_are_trained_alike_within_half_of_what_is_not_kept():
 
 
 @pytest.mark.parametrize(("made", "winner"), [(0.4, 0), (0.6, 1)])
-@pytest.mark.parametrize(("until", "n_parts"), [(40, 3), (60, 4), (80, 5), (1000, 9)])
+@pytest.mark.parametrize(("until", "n_parts"), [(40, 3), (60, 4), (80, 5), (1000, 7)])
 def test_the_better_one_goes_on_as_long_as_it_learns_fast_where_children_have_no_room(made, winner, until, n_parts):
     # Of 400 steps 160 are kept for the end, and each has had three parts of 20.
     engine = FakeEngine(scores(0.5, made), loss=lambda step: 0.9 ** (min(step, until) / 20))
@@ -92,7 +92,8 @@ def test_the_better_one_goes_on_as_long_as_it_learns_fast_where_children_have_no
     search.run()
     trained = [[job.steps for job in engine.jobs if job.candidate == number] for number in (0, 1)]
     assert trained[1 - winner] == [20] * 3
-    assert trained[winner] == [20] * n_parts
+    # Of 240 steps that are not kept, 48 are for children.
+    assert trained[winner] == ([20] * n_parts if n_parts < 7 else [20] * 6 + [12])
     assert search.candidates[winner].steps == sum(trained[winner])
     assert search.ledger.spent == search.ledger.limit
 
@@ -134,7 +135,9 @@ def test_it_is_left_out_where_the_budget_is_short(budget, is_tried):
 @pytest.mark.parametrize("budget", [19, 20])
 def test_the_warm_up_is_halved_only_if_a_second_start_can_follow(budget):
     search = until_chosen(search_of(FakeEngine(scores(0.5, 0.6), loss=lambda step: 0.9**step), budget=budget))
-    assert search.candidates[0].steps == {19: 0.6 * 19 * EPOCH, 20: 0.15 * 20 * EPOCH}[budget]
+    # Where there is none, the given one may have more than half of what is not kept: children would have no room.
+    least, most = {19: (0.4, 0.48), 20: (0.15, 0.15)}[budget]
+    assert least * budget * EPOCH <= search.candidates[0].steps <= most * budget * EPOCH
     assert len(search.candidates) == {19: 1, 20: 2}[budget]
 
 

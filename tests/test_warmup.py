@@ -31,15 +31,15 @@ def test_a_start_that_learns_fast_goes_on_for_half_of_what_is_not_kept_for_the_e
     assert sum(learning(lambda step: 0.9 ** (step / 50))) == 0.5 * 0.6 * 200 * EPOCH
 
 
-@pytest.mark.parametrize(("budget", "share"), [(20, 0.6), (40, 0.6), (50, 0.6), (200, 0.3)])
-def test_it_goes_on_for_all_that_is_not_kept_for_the_end_where_children_have_no_room(budget, share):
+@pytest.mark.parametrize(("budget", "share"), [(20, 0.48), (40, 0.48), (50, 0.48), (200, 0.3)])
+def test_it_goes_on_for_four_fifths_of_what_is_not_kept_where_children_have_no_room(budget, share):
     # In parts of a twentieth the loss falls by a tenth. Twelve full matches take 360 steps, or half an epoch each.
     steps = learning(lambda step: 0.9 ** (step / min(50, budget / 20 * EPOCH)), budget=budget)
     assert sum(steps) == share * budget * EPOCH
     assert (budget - 0.4 * budget - 0.3 * budget) * EPOCH < 360 or share == 0.3
 
 
-@pytest.mark.parametrize("n_parts", [6, 8, 10])
+@pytest.mark.parametrize("n_parts", [6, 7, 9])
 def test_it_ends_there_too_when_learning_becomes_slow(n_parts):
     # Half of what is not kept are six parts.
     steps = learning(lambda step: 0.9 ** (min(step, 10 * n_parts - 10) / 10), budget=20)
