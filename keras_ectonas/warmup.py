@@ -66,12 +66,12 @@ def further_part(outlook: Outlook, start: Candidate) -> int:
     """Steps that the start that goes on is trained for next; 0 if what is not kept for the end has room for children.
 
     Otherwise it may have four fifths of all that is not kept, as long as it learns fast; the rest is for a few short
-    matches. 0 if it does not, or had less than two parts.
+    matches. 0 if it does not, had less than two parts, or where size counts, which children alone can change.
     """
     settings, part = outlook.settings, _part(outlook)
     for_children = outlook.ledger.steps_for(_FOR_CHILDREN * (1 - settings.kept_share) * outlook.horizon)
     left = outlook.free - max(for_children, _FEWEST_FOR_CHILDREN)
-    if settings.warmup_epochs is not None or 2 * left < part or has_room(outlook):
+    if settings.warmup_epochs is not None or settings.greediness < 1 or 2 * left < part or has_room(outlook):
         return 0
     is_known = start.steps >= _FEWEST_PARTS * part
     return min(part, left) if is_known and _learns_fast(outlook, start) else 0

@@ -39,6 +39,12 @@ def test_it_goes_on_for_four_fifths_of_what_is_not_kept_where_children_have_no_r
     assert (budget - 0.4 * budget - 0.3 * budget) * EPOCH < 360 or share == 0.3
 
 
+@pytest.mark.parametrize("greediness", [0.0, 0.5])
+def test_where_size_counts_it_leaves_children_half_in_any_case(greediness):
+    steps = learning(lambda step: 0.9 ** (step / EPOCH), budget=20, greediness=greediness)
+    assert sum(steps) == 0.3 * 20 * EPOCH
+
+
 @pytest.mark.parametrize("n_parts", [6, 7, 9])
 def test_it_ends_there_too_when_learning_becomes_slow(n_parts):
     # Half of what is not kept are six parts.
