@@ -148,12 +148,13 @@ def _replace_layers(model: keras.Sequential, blueprint: Blueprint, network: Any)
         compilation.compile(model)
         model.optimizer.build(model.trainable_variables)
         LiveModel(model).assign(network)
-    except BaseException:
+    except BaseException:  # Ctrl-C too would leave a model that is neither: the old one is put back, and all is raised.
         _empty(model)
         for layer in before:
             model.add(layer, rebuild=layer is before[-1])
         if model.optimizer is not optimizer:
             compilation.compile(model)
+            model.optimizer = optimizer
         raise
 
 

@@ -510,7 +510,7 @@ def test_a_trainer_resumes_to_the_same_result(tmp_path, monkeypatch, engine):
     assert result(ECToNASTrainer(model, **kept).fit(x, y)) == result(whole)
 
 
-class Late(SearchCallback):
+class Slow(SearchCallback):
     def on_search_begin(self, search):
         time.sleep(3.0)
 
@@ -519,7 +519,7 @@ def test_the_time_of_all_processes_counts(tmp_path, monkeypatch):
     x, y = table()
     kept = {**QUICK, "checkpoint": tmp_path, "resume": True}
     # More than the second one takes to put the winner together, which counts as no part of the search.
-    killed_after(ECToNASTrainer(dense_model(), callbacks=[Late()], **kept), 4, x, y, monkeypatch)
+    killed_after(ECToNASTrainer(dense_model(), callbacks=[Slow()], **kept), 4, x, y, monkeypatch)
     began = time.perf_counter()
     resumed = ECToNASTrainer(dense_model(), **kept).fit(x, y)
     second = time.perf_counter() - began

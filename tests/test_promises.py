@@ -350,6 +350,27 @@ def test_a_model_is_replaced_as_a_whole_or_not_at_all(calls, kind, monkeypatch):
     assert search.lineage_[-1].n_params > 0
 
 
+def test_a_model_that_cannot_be_replaced_keeps_its_optimizer(monkeypatch):
+    from keras_ectonas.bridge import LiveModel
+
+    def assign(live, network):
+        raise MemoryError
+
+    x, y = table()
+    model, seen = compiled_model(), {}
+    before = keras.callbacks.LambdaCallback(on_train_end=lambda logs: seen.update(outputs=model.predict(x, verbose=0)))
+    optimizer, search = model.optimizer, ECToNASCallback(x, y, engine="fit", **{**QUICK, "budget": 20})
+    build = search._finish
+    search._finish = lambda *arguments: (monkeypatch.setattr(LiveModel, "assign", assign), build(*arguments))
+    with pytest.raises(MemoryError):
+        model.fit(x, y, epochs=2, verbose=0, callbacks=[before, search])
+    assert model.optimizer is optimizer
+    steps = int(optimizer.iterations)
+    np.testing.assert_array_equal(model.predict(x, verbose=0), seen["outputs"])
+    model.fit(x, y, verbose=0)
+    assert int(optimizer.iterations) == steps + 3
+
+
 # Bad candidates.
 
 
