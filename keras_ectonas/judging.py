@@ -87,8 +87,8 @@ class Judge:
         return max(rivals, key=lambda number: self._in_the_end(candidates[number], candidates, best, top))
 
     def leads_by_luck(self, own: Candidate, other: Candidate) -> bool:
-        """Whether luck could have set a score above another, where scores alone count."""
-        by_score = self.settings.selection == "fitness" and self.settings.greediness == 1
+        """Whether luck could have set a score above another, where nothing but scores decides."""
+        by_score = self.settings.selection == "fitness" and self.settings.greediness == 1 and not self._loss_may_decide
         return by_score and self._may_be_as_good(other.score, own.score)
 
     def holds_its_own(self, own: Candidate, best: Candidate) -> bool:

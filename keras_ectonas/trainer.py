@@ -95,11 +95,11 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
     multi_start : bool
         Whether the start that would be made for the data without a model, two thirds as wide at most, with the output
         layer of `model` and all that stands behind it, is trained as long as `model` before the first changes; the
-        better one goes on, or this one if `model` cannot be trained; in greedy mode `model` does if luck could have set
-        the two apart. Not with `keep_weights`, where less than three epochs or less than as much again would be left,
-        for models with layers that are not understood, with causal convolutions or with the same layers but for their
-        widths, rows of several shapes, other than single precision, tables whose columns are scaled, or where penalties
-        in the loss would decide.
+        better one goes on, or this one if `model` cannot be trained; in greedy mode, where luck could have set the two
+        apart, the one with the smaller loss if the score is an accuracy, else `model`. Not with `keep_weights`, where
+        less than three epochs or less than as much again would be left, for models with layers that are not understood,
+        with causal convolutions or with the same layers but for their widths, rows of several shapes, other than single
+        precision, tables whose columns are scaled, or where penalties in the loss would decide.
     budget : float
         Epochs over all candidates together; never overspent.
     greediness : float

@@ -1,5 +1,7 @@
 """A search from a user's model also tries the start that would be made for the data; the better one goes on."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -26,13 +28,13 @@ def scores(given, made):
     return lambda network, step: made if any(layer.kind == "Conv2D" for layer in network.layers) else given
 
 
-def search_of(engine, clock=lambda: 0.0, start_step=0, luck=0.0, **knobs):
+def search_of(engine, clock=lambda: 0.0, start_step=0, objective=ACCURACY, luck=0.0, **knobs):
     chosen = SearchSettings(**{"budget": 100, "max_growth": 1.0, "cell_pooling": ("none",), **knobs})
     ledger = Ledger.for_epochs(chosen.budget, EPOCH, chosen.kept_share)
     return Search(
         dense_start(),
         chosen,
-        ACCURACY,
+        objective,
         PublishedSurgery(),
         ledger,
         0,
@@ -71,6 +73,14 @@ def test_the_better_one_goes_on(given, made):
 @pytest.mark.parametrize(("made", "winner"), [(0.55, 0), (0.65, 1)])
 def test_a_score_that_luck_could_have_set_above_the_given_ones_does_not_count(made, winner):
     search = search_of(FakeEngine(scores(0.5, made)), luck=0.1)
+    assert until_chosen(search).parents == [winner]
+
+
+@pytest.mark.parametrize(("losses", "winner"), [((1.0, 0.9), 1), ((0.9, 1.0), 0)])
+@pytest.mark.parametrize("made", [0.45, 0.5, 0.55])
+def test_the_loss_decides_between_accuracies_that_luck_could_have_set_apart(made, losses, winner):
+    engine = FakeEngine(scores(0.5, made), loss=lambda _: losses[engine.jobs[-1].candidate])
+    search = search_of(engine, objective=replace(ACCURACY, is_accuracy=True), luck=0.1)
     assert until_chosen(search).parents == [winner]
 
 
