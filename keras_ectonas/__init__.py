@@ -9,8 +9,8 @@ choose_backend()
 
 from .callback import ECToNASCallback  # noqa: E402
 from .errors import ECToNASError, InputError, MissingExtraError, SearchError, SurgeryError  # noqa: E402
-from .hooks import SearchCallback  # noqa: E402
 from .rules import LayerRule, Producer, Role, register_rule  # noqa: E402
+from .search.hooks import SearchCallback  # noqa: E402
 from .settings import PAPER  # noqa: E402
 from .trainer import ECToNASClassifier, ECToNASRegressor, ECToNASTrainer  # noqa: E402
 

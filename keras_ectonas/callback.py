@@ -8,13 +8,13 @@ import keras
 
 from .bridge import Blueprint, LiveModel, network_of
 from .compilation import Compilation
-from .data import checked_array, checked_targets, checked_weights
 from .errors import InputError
 from .fitted import FittedSearch
+from .inputs.data import checked_array, checked_targets, checked_weights
+from .inputs.sources import has_no_end, is_stream, source_of
 from .interrupts import carried_out
-from .search import Search
+from .search.search import Search
 from .session import Session
-from .sources import has_no_end, is_stream, source_of
 from .trainer import ECToNASTrainer
 
 __all__ = ["ECToNASCallback"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .hooks import SearchCallback
+from .search.hooks import SearchCallback
 
 __all__ = ["CallbackSupport", "FitTask", "with_callbacks"]
 

@@ -15,12 +15,12 @@ from typing import Any
 import keras
 from sklearn.exceptions import NotFittedError
 
-from .account import Account, ParetoFront, epochs_by_purpose, layer_rows
 from .bridge import Blueprint
 from .compilation import Compilation
 from .errors import InputError
 from .network import Layer
-from .search import Search
+from .search.account import Account, ParetoFront, epochs_by_purpose, layer_rows
+from .search.search import Search
 from .session import Session
 from .tables import Table
 

@@ -16,9 +16,9 @@ import joblib
 import keras
 from joblib.parallel import get_active_backend
 
-from .data import Rows, TrainingData
 from .engines import Assignment, Deadline, Engine, left_out
 from .errors import ECToNASError, InputError
+from .inputs.data import Rows, TrainingData
 from .lineage import TrainingJob, TrainingOutcome
 
 __all__ = ["ParallelEngine", "is_spread_out"]

@@ -15,7 +15,8 @@ from .checkpoint import Folder
 from .compilation import Compilation, fits_the_labels
 from .errors import InputError
 from .few_steps import learning_rate, with_prompt_statistics
-from .incoming import Kind, incoming
+from .inputs.incoming import Kind, incoming
+from .inputs.task import Task, Units, from_logits, read_task
 from .network import Array, Layer, Network, Shape
 from .rules.activations import activation_name
 from .scoring import resolve_scoring
@@ -23,7 +24,6 @@ from .second_start import second_start
 from .session import Session, check_choices, n_workers, settings_from
 from .settings import CALIBRATED_RECOVERY_EPOCHS, RECOVERY_EPOCHS, SearchSettings
 from .start import start_model
-from .task import Task, Units, from_logits, read_task
 
 __all__ = ["Ended", "prepared_session", "seed_of"]
 

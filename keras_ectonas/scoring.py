@@ -16,8 +16,8 @@ from sklearn.metrics import get_scorer, get_scorer_names, log_loss, make_scorer
 from .compilation import Compilation
 from .errors import InputError
 from .fitness import Objective
+from .inputs.task import Task
 from .network import Array
-from .task import Task
 
 __all__ = ["Scoring", "resolve_scoring"]
 

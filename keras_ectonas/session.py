@@ -14,25 +14,25 @@ import keras
 import numpy as np
 from joblib import effective_n_jobs
 
-from .account import ParetoFront, candidate_columns, record_columns, winner_history
 from .bridge import Blueprint
 from .budget import Ledger
-from .checkpoint import Folder, Opened
-from .data import TrainingData
+from .checkpoint import Folder, Opened, open_folder
 from .engines import Assignment, Deadline, Engine, FitEngine
 from .engines.callbacks import copies_of
 from .errors import InputError, InputTypeError
-from .hooks import SearchCallback
-from .limits import check_can_shrink
+from .inputs.data import TrainingData
+from .inputs.task import Task
 from .lineage import Lineage, TrainingJob, TrainingOutcome
 from .network import Layer, Network
 from .parallel import ParallelEngine, is_spread_out
 from .progress import Progress
 from .scoring import Scoring
-from .search import Search
+from .search.account import ParetoFront, candidate_columns, record_columns, winner_history
+from .search.hooks import SearchCallback
+from .search.limits import check_can_shrink
+from .search.search import Search
 from .settings import SearchSettings, choice
 from .surgery import CalibratedSurgery, PublishedSurgery, Surgery
-from .task import Task
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ class Session:
         }
 
     def _opened(self) -> AbstractContextManager[Opened | None]:
-        return nullcontext() if self.checkpoint is None else self.checkpoint.opened(self.identity())
+        return nullcontext() if self.checkpoint is None else open_folder(self.checkpoint, self.identity())
 
     def _take_up(self, search: Search, folder: Opened | None) -> None:
         """Go on from what was before, in memory or in the folder; otherwise begin."""

@@ -15,19 +15,19 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .compilation import Compilation, check_loadable, fits_the_labels
-from .data import checked_array, checked_targets
 from .engines.fit import outputs_of
 from .errors import InputError
 from .estimator_callbacks import CallbackSupport, FitTask, with_callbacks
 from .fitted import FittedSearch
+from .inputs.data import checked_array, checked_targets
+from .inputs.sources import is_stream, joined
+from .inputs.streams import in_parts
+from .inputs.task import Task, is_made_for_labels
 from .interrupts import carried_out
 from .network import Array
 from .preparation import Ended, prepared_session
-from .search import Search
+from .search.search import Search
 from .session import Session
-from .sources import is_stream, joined
-from .streams import in_parts
-from .task import Task, is_made_for_labels
 
 __all__ = ["ECToNASClassifier", "ECToNASRegressor", "ECToNASTrainer"]
 

@@ -6,7 +6,10 @@ import numpy as np
 from fake_engine import FakeEngine
 from test_search import dense, dense_start, search_of
 
-from keras_ectonas.account import (
+from keras_ectonas.fitness import Objective
+from keras_ectonas.lineage import Lineage
+from keras_ectonas.network import Layer, Network
+from keras_ectonas.search.account import (
     Account,
     ParetoFront,
     candidate_columns,
@@ -14,9 +17,6 @@ from keras_ectonas.account import (
     layer_rows,
     record_columns,
 )
-from keras_ectonas.fitness import Objective
-from keras_ectonas.lineage import Lineage
-from keras_ectonas.network import Layer, Network
 from keras_ectonas.tables import Table
 
 

@@ -17,17 +17,17 @@ from test_search import dense_start, search_of
 
 from keras_ectonas import ECToNASCallback, ECToNASTrainer, SearchCallback
 from keras_ectonas.bridge import network_of
-from keras_ectonas.checkpoint import Folder
+from keras_ectonas.checkpoint import Folder, open_folder
 from keras_ectonas.checkpoint import files as files_module
 from keras_ectonas.checkpoint.networks import NetworkContent, read_network, write_network
 from keras_ectonas.checkpoint.records import CANDIDATE, PLAIN_STATE
 from keras_ectonas.checkpoint.values import decoded, encoded
 from keras_ectonas.errors import InputError, InputTypeError
-from keras_ectonas.front import MOST_MEMBERS
 from keras_ectonas.lineage import Candidate, EpochRecord, Refusal
 from keras_ectonas.network import Layer, Network, Weight
-from keras_ectonas.planning import Plan
 from keras_ectonas.search import Search
+from keras_ectonas.search.front import MOST_MEMBERS
+from keras_ectonas.search.planning import Plan
 
 IDENTITY = {"random_state": "0", "data": "some"}
 QUICK = {"budget": 4, "verbose": 0, "random_state": 0, "max_children": 4, "epochs_per_match": 0.5}
@@ -62,7 +62,7 @@ def everything(search):
 def stepped(folder, n_steps, identity=IDENTITY, **knobs):
     """A search in `folder` that stops after `n_steps`, as if its process had been killed."""
     search = search_of(Learner(), **knobs)
-    with Folder(folder, resume=True).opened(identity) as opened:
+    with open_folder(Folder(folder, resume=True), identity) as opened:
         if opened.state is not None:
             search.continue_with(opened.state)
         opened.begin(search.state())
@@ -216,7 +216,7 @@ def test_the_folder_stays_small(tmp_path):
 
 def test_networks_that_have_not_changed_are_not_written_again(tmp_path):
     search = search_of(Learner())
-    with Folder(tmp_path, resume=False).opened(IDENTITY) as opened:
+    with open_folder(Folder(tmp_path, resume=False), IDENTITY) as opened:
         for _ in range(2):
             search.step()
         opened.write(search.state())
@@ -227,7 +227,7 @@ def test_networks_that_have_not_changed_are_not_written_again(tmp_path):
 
 def test_files_that_have_gone_are_written_again(tmp_path):
     search = search_of(Learner())
-    with Folder(tmp_path, resume=False).opened(IDENTITY) as opened:
+    with open_folder(Folder(tmp_path, resume=False), IDENTITY) as opened:
         for _ in range(2):
             search.step()
             opened.write(search.state())
@@ -240,7 +240,7 @@ def test_files_that_have_gone_are_written_again(tmp_path):
 def test_a_folder_that_goes_away_costs_no_search(tmp_path, then, caplog):
     folder = tmp_path / "kept"
     search = search_of(Learner())
-    with Folder(folder, resume=False).opened(IDENTITY) as opened:
+    with open_folder(Folder(folder, resume=False), IDENTITY) as opened:
         search.step()
         opened.write(search.state())
         shutil.rmtree(folder)
@@ -284,24 +284,24 @@ def test_a_folder_with_a_search_is_not_overwritten(tmp_path):
 
 def test_a_folder_in_use_is_refused(tmp_path):
     with (
-        Folder(tmp_path, resume=False).opened(IDENTITY) as opened,
+        open_folder(Folder(tmp_path, resume=False), IDENTITY) as opened,
         pytest.raises(InputError, match="is in use by a search that is running"),
-        Folder(tmp_path, resume=True).opened(IDENTITY),
+        open_folder(Folder(tmp_path, resume=True), IDENTITY),
     ):
         raise AssertionError(opened)
 
 
 def test_a_lock_ends_with_its_process(tmp_path):
     program = (
-        "import os, sys; from keras_ectonas.checkpoint import Folder\n"
-        "with Folder(sys.argv[1], resume=True).opened({}):\n"
+        "import os, sys; from keras_ectonas.checkpoint import Folder, open_folder\n"
+        "with open_folder(Folder(sys.argv[1], resume=True), {}):\n"
         "    print('locked', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout.readline() == "locked\n"
-        with pytest.raises(InputError, match="is in use"), Folder(tmp_path, resume=True).opened({}):
+        with pytest.raises(InputError, match="is in use"), open_folder(Folder(tmp_path, resume=True), {}):
             raise AssertionError
         other.kill()
     stepped(tmp_path, 1)
@@ -427,7 +427,7 @@ def test_a_folder_that_is_a_file(tmp_path):
         Folder(tmp_path / "file", resume=False)
     with (
         pytest.raises(InputError, match="cannot be used as a folder to write into"),
-        Folder(tmp_path / "file" / "below", resume=False).opened(IDENTITY),
+        open_folder(Folder(tmp_path / "file" / "below", resume=False), IDENTITY),
     ):
         raise AssertionError
     with pytest.raises(InputTypeError, match="checkpoint=7: expected the path of a folder, or None"):
@@ -450,7 +450,7 @@ def test_a_full_disk_stops_no_search_and_breaks_no_state(tmp_path, caplog, monke
         assert snapshot(folder) == before
 
     search = search_of(Learner())
-    with Folder(folder, resume=True).opened(IDENTITY) as opened:
+    with open_folder(Folder(folder, resume=True), IDENTITY) as opened:
         search.continue_with(opened.state)
         with monkeypatch.context() as patched:
             patched.setattr(files_module.os, "fsync", full)
@@ -612,7 +612,7 @@ def test_a_configuration_that_is_no_plain_data_is_refused(tmp_path):
     odd = start.with_layer(1, start.layers[1].with_config(thing=object()))
     search = search_of(FakeEngine(by_kind("Dense")), start=odd)
     with (
-        Folder(tmp_path / "new", resume=False).opened(IDENTITY) as opened,
+        open_folder(Folder(tmp_path / "new", resume=False), IDENTITY) as opened,
         pytest.raises(InputError, match=r"configuration of layer 'hidden' \(Dense\)\['thing'\] is of type object"),
     ):
         opened.begin(search.state())

@@ -14,7 +14,6 @@ from models import conv_model, dense_model, images, table
 from keras_ectonas import ECToNASTrainer
 from keras_ectonas.bridge import Blueprint, network_of
 from keras_ectonas.compilation import Compilation
-from keras_ectonas.data import Rows, TrainingData, split
 from keras_ectonas.engines import Assignment, FitEngine
 from keras_ectonas.engines.compiled import CompiledEngine, compiler, kernels, reason_against
 from keras_ectonas.engines.compiled.dropout import can_draw, dropout_mask, next_key
@@ -25,12 +24,13 @@ from keras_ectonas.engines.compiled.padding import Padding, width_class
 from keras_ectonas.engines.compiled.rows import DeviceRows
 from keras_ectonas.engines.compiled.stage import Features
 from keras_ectonas.errors import InputError
+from keras_ectonas.inputs.data import Rows, TrainingData, split
+from keras_ectonas.inputs.task import Task
 from keras_ectonas.lineage import TrainingJob
 from keras_ectonas.network import Layer
 from keras_ectonas.scoring import resolve_scoring
 from keras_ectonas.surgery import PublishedSurgery
 from keras_ectonas.surgery.patches import geometry_of
-from keras_ectonas.task import Task
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="the compiled engine is JAX's")
 

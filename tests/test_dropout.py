@@ -103,7 +103,7 @@ def test_with_far_more_left_than_was_needed_the_long_training_has_it():
 @pytest.mark.parametrize("engine", ["auto", "fit"])
 def test_the_winner_may_be_a_model_with_dropout(engine, monkeypatch):
     # Whatever the shorter training shows.
-    monkeypatch.setattr("keras_ectonas.final_training._BY_HEART", -1.0)
+    monkeypatch.setattr("keras_ectonas.search.final_training._BY_HEART", -1.0)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 10)).astype("float32")
     y = (x[:, 0] > 0).astype(int)

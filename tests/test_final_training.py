@@ -8,11 +8,11 @@ from fake_engine import FakeEngine
 from test_search import PARTS, convolutional_start, finished, search_of
 
 from keras_ectonas.budget import Charge, Ledger
-from keras_ectonas.data import Rows, TrainingData
-from keras_ectonas.final_training import learns_by_heart
 from keras_ectonas.fitness import Objective
+from keras_ectonas.inputs.data import Rows, TrainingData
 from keras_ectonas.lineage import Candidate, EpochRecord, TrainingOutcome
-from keras_ectonas.outlook import Outlook
+from keras_ectonas.search.final_training import learns_by_heart
+from keras_ectonas.search.outlook import Outlook
 from keras_ectonas.settings import SearchSettings
 
 ACCURACY = Objective("accuracy", is_accuracy=True)

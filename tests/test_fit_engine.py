@@ -9,14 +9,14 @@ from models import dense_model, table
 
 from keras_ectonas.bridge import Blueprint, network_of
 from keras_ectonas.compilation import Compilation
-from keras_ectonas.data import Rows, TrainingData, split
 from keras_ectonas.engines import Assignment, Deadline, FitEngine
 from keras_ectonas.engines.batches import RowBatches
 from keras_ectonas.engines.fit import evaluation_batch
+from keras_ectonas.inputs.data import Rows, TrainingData, split
+from keras_ectonas.inputs.task import Task
 from keras_ectonas.lineage import TrainingJob
 from keras_ectonas.scoring import resolve_scoring
 from keras_ectonas.surgery import PublishedSurgery
-from keras_ectonas.task import Task
 
 TASK = Task("index", np.arange(3))
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_search import dense, finished
 
-from keras_ectonas.account import ParetoFront
 from keras_ectonas.errors import InputError
 from keras_ectonas.fitness import Objective
-from keras_ectonas.front import MOST_MEMBERS, FrontMember, extended_front, without_optimizer
 from keras_ectonas.network import Network, Weight
+from keras_ectonas.search.account import ParetoFront
+from keras_ectonas.search.front import MOST_MEMBERS, FrontMember, extended_front, without_optimizer
 
 ACCURACY = Objective("accuracy")
 LOSS = Objective("loss", higher_is_better=False, relative=True)

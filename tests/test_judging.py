@@ -5,9 +5,9 @@ import pytest
 from test_search import dense_start
 
 from keras_ectonas.fitness import Objective
-from keras_ectonas.judging import Judge
 from keras_ectonas.lineage import EpochRecord, TrainingOutcome
-from keras_ectonas.population import Population
+from keras_ectonas.search.judging import Judge
+from keras_ectonas.search.population import Population
 from keras_ectonas.settings import SearchSettings
 
 ACCURACY = Objective("accuracy", is_accuracy=True)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from keras_ectonas.incoming import incoming
-from keras_ectonas.repeats import alike, copies_for
-from keras_ectonas.task import Task
+from keras_ectonas.inputs.incoming import incoming
+from keras_ectonas.inputs.repeats import alike, copies_for
+from keras_ectonas.inputs.task import Task
 
 RNG = np.random.default_rng(0)
 PARAMETERS = {"model": None, "batch_size": 32, "validation_fraction": 0.2}

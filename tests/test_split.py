@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_ectonas.data import Rows, split
-from keras_ectonas.task import Task
+from keras_ectonas.inputs.data import Rows, split
+from keras_ectonas.inputs.task import Task
 
 
 def labels_held_out(labels, fraction, seed=0):

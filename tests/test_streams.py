@@ -9,12 +9,12 @@ from models import dense_model, table
 from test_backends import needs, run
 
 from keras_ectonas import ECToNASCallback, ECToNASClassifier, ECToNASRegressor, ECToNASTrainer, streams
-from keras_ectonas.data import TrainingData
 from keras_ectonas.engines.batches import batches_for
 from keras_ectonas.errors import InputError
-from keras_ectonas.incoming import incoming
-from keras_ectonas.sources import source_of
-from keras_ectonas.task import Task
+from keras_ectonas.inputs.data import TrainingData
+from keras_ectonas.inputs.incoming import incoming
+from keras_ectonas.inputs.sources import source_of
+from keras_ectonas.inputs.task import Task
 
 QUICK = {"budget": 2, "verbose": 0, "random_state": 0, "max_children": 2, "n_parents": 1, "epochs_per_match": 0.5}
 PARAMETERS = {"model": None, "batch_size": 32, "validation_fraction": 0.25}

@@ -24,15 +24,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from keras_ectonas.bridge import Blueprint, network_of
 from keras_ectonas.compilation import Compilation
-from keras_ectonas.data import Rows, TrainingData, split
 from keras_ectonas.engines import Assignment, Engine, FitEngine
 from keras_ectonas.engines.compiled import CompiledEngine
+from keras_ectonas.inputs.data import Rows, TrainingData, split
+from keras_ectonas.inputs.task import Task
 from keras_ectonas.lineage import TrainingJob
 from keras_ectonas.network import Network
 from keras_ectonas.rules import producer_rule
 from keras_ectonas.scoring import resolve_scoring
 from keras_ectonas.surgery.walk import shapes_of
-from keras_ectonas.task import Task
 
 import topologies  # isort: skip
 from typical_models import TYPICAL_MODELS, build_typical  # isort: skip

@@ -4,6 +4,6 @@ This room knows searches and networks. It knows no engine and no Keras.
 """
 
 from .folder import Folder
-from .opened import Opened
+from .opened import Opened, open_folder
 
-__all__ = ["Folder", "Opened"]
+__all__ = ["Folder", "Opened", "open_folder"]

@@ -20,7 +20,6 @@ from filelock import FileLock, Timeout
 from ..errors import InputError, InputTypeError
 from .files import FORMAT, STATE_NAME, VERSION, Identity, StateFile, checksum
 from .networks import DamagedFileError, ForeignFileError, read_network
-from .opened import Opened
 from .records import state_from
 
 __all__ = ["Folder"]
@@ -68,18 +67,13 @@ class Folder:
             return self._newest(self._state).identity
 
     @contextmanager
-    def opened(self, identity: Identity) -> Iterator[Opened]:
-        """The folder for reading and writing, closed to all others.
-
-        Parameters
-        ----------
-        identity : mapping of str to str
-            What makes the search the same search: settings, start, data.
+    def occupied(self) -> Iterator[None]:
+        """Make the folder if need be, and close it to all others; if nothing is in it then, it is removed again.
 
         Raises
         ------
         InputError
-            If another process or thread has it open, it holds another search, or it cannot be written.
+            If another process or thread has it open, or it cannot be written.
         """
         created = not self.path.exists()
         try:
@@ -88,7 +82,7 @@ class Folder:
             raise self.unusable(error) from error
         with self._locked():
             try:
-                yield Opened(self, identity)
+                yield
             finally:
                 if created and not self.numbers():
                     self._remove_if_unused()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ..errors import InputError
 from ..network import Network
@@ -21,16 +22,33 @@ from .files import (
     sync,
     write_whole,
 )
+from .folder import Folder
 from .networks import NetworkContent, write_network
 from .records import state_to
 
-if TYPE_CHECKING:
-    from .folder import Folder
-
-__all__ = ["Opened"]
+__all__ = ["Opened", "open_folder"]
 
 _LOGGER = logging.getLogger(__name__)
 _STATES_KEPT: Final = 2
+
+
+@contextmanager
+def open_folder(folder: Folder, identity: Identity) -> Iterator[Opened]:
+    """A folder for reading and writing, closed to all others.
+
+    Parameters
+    ----------
+    folder : Folder
+    identity : mapping of str to str
+        What makes the search the same search: settings, start, data.
+
+    Raises
+    ------
+    InputError
+        If another process or thread has it open, it holds another search, or it cannot be written.
+    """
+    with folder.occupied():
+        yield Opened(folder, identity)
 
 
 class Opened:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..front import FrontMember
 from ..lineage import Candidate, EpochRecord, Match, Refusal
 from ..network import Network
-from ..planning import Plan
+from ..search.front import FrontMember
+from ..search.planning import Plan
 from .values import decoded, encoded
 
 __all__ = ["CANDIDATE", "FRONT_MEMBER", "PLAIN_STATE", "state_from", "state_to"]

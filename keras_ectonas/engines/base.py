@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from ..bridge import Blueprint
-from ..data import TrainingData
+from ..inputs.data import TrainingData
+from ..inputs.task import Task
 from ..lineage import EpochRecord, TrainingJob, TrainingOutcome
 from ..network import Array
 from ..scoring import Scoring
-from ..task import Task
 
 __all__ = [
     "Assignment",

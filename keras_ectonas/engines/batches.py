@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import keras
 
-from ..data import BatchSource, Rows, TrainingData
+from ..inputs.data import BatchSource, Rows, TrainingData
 from ..network import Array
 from .base import row_order
 

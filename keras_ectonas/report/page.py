@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..account import Account
+from ..search.account import Account
 from .figures import Story
 from .markup import Content, Markup, element, joined
 from .sections import SECTIONS

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from ..account import Account
 from ..lineage import Refusal
+from ..search.account import Account
 from ..tables import in_words
 from .charts import family_tree_chart, front_chart, lineage_chart, mutation_chart
 from .figures import Story, mutation_summaries

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ...data import TrainingData
+from ...inputs.data import TrainingData
 from ...network import Array
 from ..base import row_order
 from .compiler import compiled

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..lineage import Candidate, ancestry
+from ..network import Layer, Network
+from ..surgery import with_dropout
 from .final_training import learns_by_heart, n_parts, shorter_trainings, steps_left
-from .lineage import Candidate, ancestry
-from .network import Layer, Network
-from .search_work import Order, SearchWork
-from .surgery import with_dropout
+from .work import Order, SearchWork
 
 __all__ = ["FinalPhase"]
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from .network import Array
+from ..network import Array
 
 __all__ = ["alike", "copies_for"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .lineage import Candidate
+from ..lineage import Candidate
 
 __all__ = ["SearchCallback"]
 

@@ -9,17 +9,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .budget import Charge, Ledger
-from .errors import InputError
-from .fitness import Objective
+from ..budget import Charge, Ledger
+from ..errors import InputError
+from ..fitness import Objective
+from ..lineage import Candidate, LineageEntry, Match, Refusal, TrainingJob, TrainingOutcome, ancestry
+from ..network import Network
+from ..settings import SearchSettings
+from ..surgery import Surgery
 from .front import FrontMember
 from .hooks import SearchCallback
-from .lineage import Candidate, LineageEntry, Match, Refusal, TrainingJob, TrainingOutcome, ancestry
-from .network import Network
 from .planning import Plan
 from .population import Population
-from .settings import SearchSettings
-from .surgery import Surgery
 
 __all__ = ["SearchState"]
 

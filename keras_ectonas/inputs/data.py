@@ -14,8 +14,8 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_array
 
-from .errors import InputError, InputTypeError
-from .network import Array
+from ..errors import InputError, InputTypeError
+from ..network import Array
 from .task import Task
 
 __all__ = [

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 from sklearn.utils.multiclass import type_of_target
 
-from .errors import InputError, InputTypeError
-from .network import Array, Shape
+from ..errors import InputError, InputTypeError
+from ..network import Array, Shape
 
 __all__ = ["Task", "Units", "from_logits", "is_made_for_labels", "read_task"]
 

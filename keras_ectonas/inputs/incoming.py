@@ -12,9 +12,9 @@ import numpy as np
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.class_weight import compute_class_weight
 
+from ..errors import InputError
+from ..network import Array
 from .data import Rows, TrainingData, checked_array, checked_fraction, checked_targets, checked_weights, split
-from .errors import InputError
-from .network import Array
 from .repeats import alike, copies_for
 from .sources import Batch, is_stream, joined
 from .streams import Reading, Stream, read_into_memory, read_stream

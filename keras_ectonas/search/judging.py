@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .fitness import Objective
-from .lineage import Candidate, ancestry
-from .settings import SearchSettings
+from ..fitness import Objective
+from ..lineage import Candidate, ancestry
+from ..settings import SearchSettings
 
 __all__ = ["Judge"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .lineage import Candidate
+from ..lineage import Candidate
 from .outlook import Outlook
 from .planning import FEWEST_CHILDREN, has_room
 

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from .errors import InputError
-from .network import Array
+from ..errors import InputError
+from ..network import Array
 from .sources import Batch, Source, checked, has_no_end, joined, source_of, unlabelled, unpacked
 
 __all__ = ["IN_MEMORY", "Reading", "Stream", "in_parts", "read_into_memory", "read_stream"]

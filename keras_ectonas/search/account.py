@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import InputError
-from .fitness import Objective
+from ..errors import InputError
+from ..fitness import Objective
+from ..lineage import ancestry
+from ..network import Layer, Network
+from ..surgery.walk import shapes_of
+from ..tables import Table
 from .front import FrontMember
-from .lineage import ancestry
-from .network import Layer, Network
 from .search import Search
-from .surgery.walk import shapes_of
-from .tables import Table
 
 __all__ = [
     "Account",

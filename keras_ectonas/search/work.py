@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from ..lineage import Candidate, Match, TrainingJob, TrainingOutcome
+from ..network import Network
 from .front import FrontMember, extended_front
 from .judging import Judge
-from .lineage import Candidate, Match, TrainingJob, TrainingOutcome
-from .network import Network
 from .outlook import Outlook
-from .search_state import SearchState
+from .state import SearchState
 
 __all__ = ["Order", "SearchWork"]
 

@@ -6,14 +6,14 @@ from typing import Final
 
 import numpy as np
 
-from .errors import InputError
-from .mutations import Mutation, Site
-from .network import Network
-from .rules import producer_rule
-from .settings import SearchSettings
-from .surgery import Operated, PublishedSurgery, Surgery
-from .surgery.units import required_path, select_outputs
-from .surgery.walk import consumer_path
+from ..errors import InputError
+from ..mutations import Mutation, Site
+from ..network import Network
+from ..rules import producer_rule
+from ..settings import SearchSettings
+from ..surgery import Operated, PublishedSurgery, Surgery
+from ..surgery.units import required_path, select_outputs
+from ..surgery.walk import consumer_path
 
 __all__ = ["REMOVALS", "check_can_shrink", "proposed", "shrunk"]
 

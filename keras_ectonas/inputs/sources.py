@@ -12,10 +12,10 @@ from typing import Any, Final, NamedTuple
 import keras
 import numpy as np
 
+from ..errors import InputError
+from ..network import Array
+from ..random_state import random_state, set_random_state, untouched_random_state
 from .data import checked_array, checked_targets, checked_weights
-from .errors import InputError
-from .network import Array
-from .random_state import random_state, set_random_state, untouched_random_state
 
 __all__ = ["Batch", "Source", "checked", "has_no_end", "is_stream", "joined", "source_of", "unlabelled", "unpacked"]
 

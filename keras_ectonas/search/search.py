@@ -10,15 +10,15 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from .errors import SearchError, SurgeryError
+from ..errors import SearchError, SurgeryError
+from ..lineage import Candidate, Refusal
+from ..surgery import Operated
+from ..tournament import pairings
 from .final_phase import FinalPhase
 from .first_phase import FirstPhase
-from .lineage import Candidate, Refusal
 from .planning import Plan, planned
 from .proposals import Proposal, proposals, reason_to_refuse
-from .search_work import Order
-from .surgery import Operated
-from .tournament import pairings
+from .work import Order
 
 __all__ = ["Search"]
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .budget import Ledger
+from ..budget import Ledger
+from ..settings import SearchSettings
+from ..tournament import n_trainings
 from .outlook import Outlook
-from .settings import SearchSettings
-from .tournament import n_trainings
 
 __all__ = ["Plan", "has_room", "planned"]
 

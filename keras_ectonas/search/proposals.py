@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..mutations import MUTATIONS, Mutation, Site
+from ..network import Network
+from ..settings import SearchSettings
 from .limits import proposed
-from .mutations import MUTATIONS, Mutation, Site
-from .network import Network
-from .settings import SearchSettings
 
 __all__ = ["Proposal", "proposals", "reason_to_refuse"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .budget import Ledger
-from .settings import SearchSettings
+from ..budget import Ledger
+from ..settings import SearchSettings
 
 __all__ = ["Outlook"]
 

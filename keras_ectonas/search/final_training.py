@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from .lineage import Candidate
+from ..lineage import Candidate
 from .outlook import Outlook
 
 __all__ = ["learns_by_heart", "n_parts", "shorter_trainings", "steps_left"]

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from .fitness import Objective
-from .network import Network, Weight
+from ..fitness import Objective
+from ..network import Network, Weight
 
 __all__ = ["MOST_MEMBERS", "FrontMember", "extended_front", "without_optimizer"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .errors import SearchError
-from .lineage import Candidate
-from .network import Network
+from ..errors import SearchError
+from ..lineage import Candidate
+from ..network import Network
 
 __all__ = ["Population"]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from .errors import SearchError
+from ..errors import SearchError
+from ..lineage import Candidate
 from .limits import REMOVALS, shrunk
-from .lineage import Candidate
-from .search_work import Order, SearchWork
 from .warmup import (
     further_part,
     has_room_for_another,
@@ -17,6 +16,7 @@ from .warmup import (
     next_part,
     next_part_of_another,
 )
+from .work import Order, SearchWork
 
 __all__ = ["FirstPhase"]
 
