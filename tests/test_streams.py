@@ -8,9 +8,10 @@ import pytest
 from models import dense_model, table
 from test_backends import needs, run
 
-from keras_ectonas import ECToNASCallback, ECToNASClassifier, ECToNASRegressor, ECToNASTrainer, streams
+from keras_ectonas import ECToNASCallback, ECToNASClassifier, ECToNASRegressor, ECToNASTrainer
 from keras_ectonas.engines.batches import batches_for
 from keras_ectonas.errors import InputError
+from keras_ectonas.inputs import streams
 from keras_ectonas.inputs.data import TrainingData
 from keras_ectonas.inputs.incoming import incoming
 from keras_ectonas.inputs.sources import source_of
