@@ -27,10 +27,10 @@ from .network import Layer, Network
 from .parallel import ParallelEngine, is_spread_out
 from .progress import Progress
 from .scoring import Scoring
+from .search import Search
 from .search.account import ParetoFront, candidate_columns, record_columns, winner_history
 from .search.hooks import SearchCallback
 from .search.limits import check_can_shrink
-from .search.search import Search
 from .settings import SearchSettings, choice
 from .surgery import CalibratedSurgery, PublishedSurgery, Surgery
 
