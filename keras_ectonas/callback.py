@@ -13,7 +13,7 @@ from .fitted import FittedSearch
 from .inputs.data import checked_array, checked_targets, checked_weights
 from .inputs.sources import has_no_end, is_stream, source_of
 from .interrupts import carried_out
-from .search.search import Search
+from .search import Search
 from .session import Session
 from .trainer import ECToNASTrainer
 

@@ -19,8 +19,8 @@ from .bridge import Blueprint
 from .compilation import Compilation
 from .errors import InputError
 from .network import Layer
+from .search import Search
 from .search.account import Account, ParetoFront, epochs_by_purpose, layer_rows
-from .search.search import Search
 from .session import Session
 from .tables import Table
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, TextIO, final
 
 from .lineage import Match
-from .search.search import Search
+from .search import Search
 
 __all__ = ["Progress"]
 

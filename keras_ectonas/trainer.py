@@ -26,7 +26,7 @@ from .inputs.task import Task, is_made_for_labels
 from .interrupts import carried_out
 from .network import Array
 from .preparation import Ended, prepared_session
-from .search.search import Search
+from .search import Search
 from .session import Session
 
 __all__ = ["ECToNASClassifier", "ECToNASRegressor", "ECToNASTrainer"]
