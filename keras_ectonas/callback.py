@@ -42,9 +42,9 @@ class ECToNASCallback(FittedSearch, keras.callbacks.Callback):  # type: ignore[m
     sample_weight : array-like of shape (rows,), optional
         The search does not see the weights that ``fit`` receives; ``class_weight`` is among the knobs.
     **knobs
-        The parameters of `ECToNASTrainer` but for ``model``, ``keep_weights``, ``multi_start``, ``warm_start`` and what
-        the model is compiled with. With ``checkpoint`` and ``resume``, ``fit`` must have left the model as it did
-        before.
+        The parameters of `ECToNASTrainer` but for ``model``, ``keep_weights``, ``multi_start``, ``warm_start``,
+        ``warmup_epochs`` and what the model is compiled with. With ``checkpoint`` and ``resume``, ``fit`` must have
+        left the model as it did before.
 
     Attributes
     ----------

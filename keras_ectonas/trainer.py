@@ -131,6 +131,7 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
         How much rows of each class count, in training and in scoring, on top of their own weights. ``"balanced"``
         gives all classes the same weight in total.
     batch_size : int
+        Rows in a training step.
     validation_fraction : float
         Share of the rows that are held out for scoring, if ``fit`` receives no ``validation_data``.
     engine : {"auto", "fit", "compiled"}
@@ -157,10 +158,12 @@ class ECToNASTrainer(FittedSearch, CallbackSupport, BaseEstimator):  # type: ign
     random_state : int, RandomState or None
         The same seed gives the same search and the same weights.
     verbose : {0, 1, 2}
+        0 says nothing, 1 keeps one line up to date, 2 adds a line for each match.
     warmup_epochs : float or None
-        Training of the start model before the first changes. None: a tenth of the budget, at most 10, and then on
-        until the loss on the validation rows falls by less than a twentieth in half of that; at most half of what is
-        not kept for the end. It also ends where a callback stops the training.
+        Training of the start model before the first changes. None: a tenth of the budget, at most 10, and then on as
+        long as the loss on the validation rows falls by a hundredth with each epoch, up to half of what is not kept for
+        the end; in greedy mode up to four fifths where the rest has no room for a generation. It also ends where a
+        callback stops the training.
     epochs_per_match : float or None
         None: a 120th of the budget, between 0.5 and 5, and 30 steps at least.
     max_rounds : int

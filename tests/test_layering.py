@@ -76,6 +76,7 @@ WITHIN_FLOOR = [
     ("preparation", "bridge"),
     ("preparation", "checkpoint"),
     ("preparation", "compilation"),
+    ("preparation", "inputs"),
     ("preparation", "scoring"),
     ("preparation", "session"),
     ("preparation", "start"),
@@ -83,7 +84,6 @@ WITHIN_FLOOR = [
     ("second_start", "bridge"),
     ("second_start", "initial_weights"),
     ("second_start", "start"),
-    ("preparation", "inputs"),
     ("fitted", "report"),
     ("trainer", "fitted"),
     ("callback", "fitted"),
@@ -138,7 +138,7 @@ def modules_imported(path: Path) -> set[Path]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
-            places = [base] if node.module else [base / alias.name for alias in node.names]
+            places = [*([base] if node.module else []), *(base / alias.name for alias in node.names)]
             found |= {file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")}
     return found & set(FILES)
 

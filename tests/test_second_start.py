@@ -1,7 +1,5 @@
 """A search from a user's model also tries the start that would be made for the data; the better one goes on."""
 
-from dataclasses import replace
-
 import keras
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from keras_ectonas import ECToNASCallback, ECToNASClassifier, ECToNASRegressor, 
 from keras_ectonas.bridge import network_of
 from keras_ectonas.budget import Ledger
 from keras_ectonas.errors import InputError, SearchError
+from keras_ectonas.fitness import Objective
 from keras_ectonas.lineage import Match
 from keras_ectonas.search import Search
 from keras_ectonas.second_start import second_start
@@ -21,6 +20,7 @@ from keras_ectonas.surgery import PublishedSurgery
 
 EPOCH = 10
 MADE = "a start made for the data"
+TOLD_BY_LOSS = Objective("accuracy", is_accuracy=True)
 
 
 def scores(given, made):
@@ -80,7 +80,7 @@ def test_a_score_that_luck_could_have_set_above_the_given_ones_does_not_count(ma
 @pytest.mark.parametrize("made", [0.45, 0.5, 0.55])
 def test_the_loss_decides_between_accuracies_that_luck_could_have_set_apart(made, losses, winner):
     engine = FakeEngine(scores(0.5, made), loss=lambda _: losses[engine.jobs[-1].candidate])
-    search = search_of(engine, objective=replace(ACCURACY, is_accuracy=True), luck=0.1)
+    search = search_of(engine, objective=TOLD_BY_LOSS, luck=0.1)
     assert until_chosen(search).parents == [winner]
 
 

@@ -68,7 +68,7 @@ class Folder:
 
     @contextmanager
     def occupied(self) -> Iterator[None]:
-        """Make the folder if need be, and close it to all others; if nothing is in it then, it is removed again.
+        """Make the folder if need be, and close it to all others. One made here that holds no state then is removed.
 
         Raises
         ------

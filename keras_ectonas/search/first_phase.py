@@ -104,7 +104,7 @@ class FirstPhase(SearchWork):
     def _choose_start(self, given: int, made: int) -> None:
         (winner,) = self._leaders([given, made], 1, self.settings.greediness)
         if winner == made and self._judge.leads_by_luck(self.candidates[made], self.candidates[given]):
-            winner = given  # In doubt, the model that somebody chose goes on.
+            winner = given  # Where no loss decides, the model that somebody chose goes on.
         self._have_met(given, made, winner)
         for loser in {given, made} - {winner}:
             if self.candidates[loser].status != "failed":

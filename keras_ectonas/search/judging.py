@@ -87,7 +87,7 @@ class Judge:
         return max(rivals, key=lambda number: self._in_the_end(candidates[number], candidates, best, top))
 
     def leads_by_luck(self, own: Candidate, other: Candidate) -> bool:
-        """Whether luck could have set a score above another, where nothing but scores decides."""
+        """Whether luck could have set a score above another, where no loss decides between the two."""
         by_score = self.settings.selection == "fitness" and self.settings.greediness == 1 and not self._loss_may_decide
         return by_score and self._may_be_as_good(other.score, own.score)
 
