@@ -115,3 +115,15 @@ def test_size_is_measured_against_the_start_of_the_lineage(n_params_given):
         own.n_params = n_params
     candidates[1].parent, candidates[2].parent, candidates[3].parent = None, 1, 1
     assert judge(greediness=0.9).choice(candidates, 1, [2, 3]) == 2
+
+
+@pytest.mark.parametrize(
+    ("knobs", "by_luck"),
+    [({}, False), ({"is_penalised": True}, True), ({"objective": Objective("r2")}, True)],
+    ids=["loss decides", "penalties", "no accuracy"],
+)
+def test_a_lead_is_luck_only_where_no_loss_decides(knobs, by_luck):
+    _, given, near, far = scored((0.78, 0.6), (0.79, 0.5), (0.81, 0.5))
+    assert judge(**knobs).leads_by_luck(near, given) == by_luck
+    assert not judge(**knobs).leads_by_luck(far, given)
+    assert not judge(**knobs, greediness=0.5).leads_by_luck(near, given)

@@ -98,38 +98,15 @@ def room_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports_of(path: Path) -> list[tuple[str, str]]:
-    """(kind, name): rooms of the package, and packages from outside."""
-    depth = len(path.relative_to(PACKAGE).parts)
-    found = []
+def packages_imported(path: Path) -> set[str]:
+    """Packages from outside."""
+    found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level == depth:
-            names = [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
-            found += [("room", name) for name in names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            found.append(("package", (node.module or "").split(".")[0]))
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add((node.module or "").split(".")[0])
         elif isinstance(node, ast.Import):
-            found += [("package", alias.name.split(".")[0]) for alias in node.names]
+            found |= {alias.name.split(".")[0] for alias in node.names}
     return found
-
-
-FILES = sorted(PACKAGE.rglob("*.py"))
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_run_downward(path):
-    room = room_of(path)
-    for kind, name in imports_of(path):
-        if kind == "room" and name != room:
-            below = FLOORS[name] < FLOORS[room]
-            assert below or (room, name) in WITHIN_FLOOR, f"{room} imports {name}"
-
-
-def test_rooms_of_a_floor_have_no_cycle():
-    order = list(FLOORS)
-    for importer, imported in WITHIN_FLOOR:
-        assert FLOORS[importer] == FLOORS[imported]
-        assert order.index(imported) < order.index(importer)
 
 
 def modules_imported(path: Path) -> set[Path]:
@@ -143,6 +120,23 @@ def modules_imported(path: Path) -> set[Path]:
     return found & set(FILES)
 
 
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_downward(path):
+    room = room_of(path)
+    for name in {room_of(imported) for imported in modules_imported(path)} - {room}:
+        assert FLOORS[name] < FLOORS[room] or (room, name) in WITHIN_FLOOR, f"{room} imports {name}"
+
+
+def test_rooms_of_a_floor_have_no_cycle():
+    order = list(FLOORS)
+    for importer, imported in WITHIN_FLOOR:
+        assert FLOORS[importer] == FLOORS[imported]
+        assert order.index(imported) < order.index(importer)
+
+
 def test_no_module_imports_itself_by_way_of_others():
     left = {path: modules_imported(path) for path in FILES}
     while left:
@@ -154,7 +148,7 @@ def test_no_module_imports_itself_by_way_of_others():
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_lower_floors_know_no_backend(path):
     if FLOORS[room_of(path)] <= 4:
-        assert not [name for kind, name in imports_of(path) if kind == "package" and name in BACKENDS]
+        assert not packages_imported(path) & set(BACKENDS)
 
 
 def test_only_progress_prints():

@@ -1,7 +1,4 @@
-"""The search: Algorithm 1 of the paper as a state and its steps.
-
-It receives `train` as an argument, and knows no engine, no disk and no screen.
-"""
+"""The search: Algorithm 1 of the paper, its phases, and what they decide by."""
 
 from .search import Search
 
